@@ -1,0 +1,25 @@
+//! The substrate that Raft and ZAB share, so that whatever differs between them is the protocol and nothing else.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`types`], [`quorum`], [`entries`], [`log`] | the values: who, where in the log, which entries, who counts |
+//! | [`protocol`], [`status`], [`trace`] | the contract: a protocol is a value, fed inputs and drained of effects |
+//! | [`codec`] | messages as bytes: postcard header, payload beside it |
+//! | [`storage`] | write-ahead log, snapshots, hard state, over a small file-system trait |
+//! | [`state_machine`] | what the log drives |
+//! | [`client`] | what clients say to a node, and the library that says it |
+//! | [`metrics`] | counters |
+
+pub mod client;
+pub mod codec;
+pub mod entries;
+pub mod log;
+pub mod metrics;
+pub mod protocol;
+pub mod quorum;
+pub mod rng;
+pub mod state_machine;
+pub mod status;
+pub mod storage;
+pub mod trace;
+pub mod types;

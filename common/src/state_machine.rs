@@ -1,0 +1,33 @@
+//! What the replicated log drives: the trait, and the key-value store every example uses.
+
+use std::io;
+
+use bytes::Bytes;
+
+/// A deterministic machine: the same commands in the same order give the same answers and the same state on every
+/// node. It reads no clock, draws no random number and never fails; a command it cannot understand is answered so.
+pub trait StateMachine: Send + 'static {
+    /// A frozen view of the state, to be written out while the machine goes on.
+    type Frozen: Frozen;
+
+    /// Carries out one committed command and gives the answer for the client.
+    fn apply(&mut self, command: &[u8]) -> Bytes;
+
+    /// Answers a question about the state as it is now.
+    fn query(&self, query: &[u8]) -> Bytes;
+
+    /// A number that is equal on two nodes if (and, but for collisions, only if) their states are equal.
+    fn hash(&self) -> u64;
+
+    /// The state as it is now; takes no time that grows with the state.
+    fn freeze(&self) -> Self::Frozen;
+
+    /// Replaces the state by one that [`Frozen::write`] wrote. On an error the state is unchanged.
+    fn restore(&mut self, input: &mut dyn io::Read) -> io::Result<()>;
+}
+
+/// A state that stands still.
+pub trait Frozen: Send + 'static {
+    /// Writes it out, to be read by [`StateMachine::restore`].
+    fn write(&self, out: &mut dyn io::Write) -> io::Result<()>;
+}
