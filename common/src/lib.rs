@@ -9,6 +9,7 @@
 //! | [`state_machine`] | what the log drives |
 //! | [`client`] | what clients say to a node, and the library that says it |
 //! | [`metrics`] | counters |
+//! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 
 pub mod client;
 pub mod codec;
@@ -21,5 +22,6 @@ pub mod rng;
 pub mod state_machine;
 pub mod status;
 pub mod storage;
+pub mod testbed;
 pub mod trace;
 pub mod types;

@@ -1,0 +1,192 @@
+//! A node's disk in the testbed: what is durable, and what waits.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::entries::Entries;
+use crate::log::{LogView, Read};
+use crate::protocol::{Chunk, Input, Protocol};
+use crate::types::LogId;
+
+/// Commands and their places, as a node's state machine was given them.
+type History = Vec<(LogId, Bytes)>;
+
+#[derive(Debug)]
+enum Write<H> {
+    Append(Entries),
+    Truncate(LogId),
+    Hard(H),
+    Install { snapshot: LogId, keep_tail: bool },
+}
+
+/// Durable state, the writes that wait, and snapshots.
+#[derive(Debug)]
+pub struct Disk<P: Protocol> {
+    /// The hard state, durable.
+    pub hard: P::Hard,
+    /// Nothing becomes durable while set.
+    pub held: bool,
+    base: LogId,
+    runs: Vec<Entries>,
+    /// Durable and waiting writes together, for reading.
+    all: LogView,
+    snapshot: Option<(LogId, Bytes)>,
+    incoming: Option<(LogId, Vec<u8>)>,
+    waiting: VecDeque<Write<P::Hard>>,
+}
+
+impl<P: Protocol> Default for Disk<P> {
+    fn default() -> Self {
+        Self::with(P::Hard::default(), Vec::new())
+    }
+}
+
+impl<P: Protocol> Disk<P> {
+    /// A disk that holds this hard state and log, durably.
+    pub fn with(hard: P::Hard, runs: Vec<Entries>) -> Self {
+        let mut all = LogView::new(LogId::ZERO, usize::MAX);
+        runs.iter().cloned().for_each(|r| all.append(r));
+        Self {
+            hard,
+            held: false,
+            base: LogId::ZERO,
+            runs,
+            all,
+            snapshot: None,
+            incoming: None,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The durable log, with at most `cache_limit` bytes of applied entries kept in memory later on.
+    pub fn log_view(&self, cache_limit: usize) -> LogView {
+        let mut log = LogView::new(self.base, cache_limit);
+        self.runs.iter().cloned().for_each(|r| log.append(r));
+        log
+    }
+
+    /// The state machine as the newest snapshot has it.
+    pub(super) fn state(&self) -> (LogId, History) {
+        self.snapshot.as_ref().map_or((LogId::ZERO, Vec::new()), |(id, bytes)| (*id, decode(bytes)))
+    }
+
+    pub(super) fn waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(super) fn append(&mut self, e: Entries) {
+        self.all.append(e.clone());
+        self.waiting.push_back(Write::Append(e));
+    }
+
+    pub(super) fn truncate(&mut self, after: LogId) {
+        self.all.truncate_after(after);
+        self.waiting.push_back(Write::Truncate(after));
+    }
+
+    pub(super) fn save(&mut self, hard: P::Hard) {
+        self.waiting.push_back(Write::Hard(hard));
+    }
+
+    pub(super) fn install(&mut self, snapshot: LogId, keep_tail: bool) {
+        self.waiting.push_back(Write::Install { snapshot, keep_tail });
+    }
+
+    pub(super) fn lose_pending(&mut self) {
+        self.waiting.clear();
+        self.incoming = None;
+        self.all = self.log_view(usize::MAX);
+    }
+
+    /// Makes everything that waits durable, and answers. Gives the new state if a snapshot was installed.
+    pub(super) fn write<M>(&mut self, inbox: &mut VecDeque<Input<M>>) -> Option<(LogId, History)> {
+        let mut restored = None;
+        let mut appended = None;
+        while let Some(w) = self.waiting.pop_front() {
+            if !matches!(w, Write::Append(_))
+                && let Some(upto) = appended.take()
+            {
+                inbox.push_back(Input::Durable { upto });
+            }
+            match w {
+                Write::Append(e) => {
+                    appended = Some(e.last());
+                    self.runs.push(e);
+                }
+                Write::Truncate(after) => {
+                    self.runs = self.runs.iter().filter_map(|r| r.upto(after)).collect();
+                    inbox.push_back(Input::Durable { upto: after });
+                }
+                Write::Hard(hard) => {
+                    self.hard = hard;
+                    inbox.push_back(Input::HardSaved);
+                }
+                Write::Install { snapshot, keep_tail } => match self.incoming.take() {
+                    Some((id, bytes)) if id == snapshot => {
+                        self.runs = self.runs.iter().filter_map(|r| r.after(snapshot).filter(|_| keep_tail)).collect();
+                        self.base = snapshot;
+                        self.all = self.log_view(usize::MAX);
+                        restored = Some((snapshot, decode(&bytes)));
+                        self.snapshot = Some((snapshot, bytes.into()));
+                        inbox.push_back(Input::SnapshotInstalled { snapshot });
+                    }
+                    _ => inbox.push_back(Input::SnapshotRefused { snapshot }),
+                },
+            }
+        }
+        if let Some(upto) = appended {
+            inbox.push_back(Input::Durable { upto });
+        }
+        restored
+    }
+
+    pub(super) fn fetch(&self, after: LogId, max_bytes: usize) -> Option<Entries> {
+        match self.all.read(after, max_bytes) {
+            Read::Found(e) => Some(e),
+            _ => None,
+        }
+    }
+
+    /// Stores a snapshot at once (taking one does not wait for the log) and drops the log up to `base`.
+    pub(super) fn store_snapshot(&mut self, snapshot: LogId, history: &History, base: LogId) {
+        self.snapshot = Some((snapshot, encode(history).into()));
+        self.runs = self.runs.iter().filter_map(|r| r.after(base)).collect();
+        self.base = base.max(self.base);
+        self.all.compact(base);
+    }
+
+    pub(super) fn read_snapshot(&self, wanted: Option<LogId>, offset: u64, max: usize) -> Option<Chunk> {
+        let (snapshot, bytes) = self.snapshot.as_ref()?;
+        let offset = if wanted.is_none_or(|w| w == *snapshot) { offset as usize } else { 0 };
+        let end = (offset + max).min(bytes.len());
+        let data = if offset <= end { bytes.slice(offset..end) } else { return None };
+        Some(Chunk { snapshot: *snapshot, offset: offset as u64, total: bytes.len() as u64, data })
+    }
+
+    pub(super) fn write_snapshot<M>(&mut self, chunk: &Chunk) -> Input<M> {
+        if chunk.offset == 0 {
+            self.incoming = Some((chunk.snapshot, Vec::new()));
+        }
+        match &mut self.incoming {
+            Some((id, bytes)) if *id == chunk.snapshot && bytes.len() as u64 == chunk.offset => {
+                bytes.extend_from_slice(&chunk.data);
+                Input::SnapshotWritten { snapshot: *id, end: bytes.len() as u64 }
+            }
+            _ => {
+                self.incoming = None;
+                Input::SnapshotRefused { snapshot: chunk.snapshot }
+            }
+        }
+    }
+}
+
+fn encode(history: &History) -> Vec<u8> {
+    let plain: Vec<(LogId, &[u8])> = history.iter().map(|(id, b)| (*id, b.as_ref())).collect();
+    postcard::to_stdvec(&plain).expect("a list of bytes can be encoded")
+}
+
+fn decode(bytes: &[u8]) -> History {
+    let plain: Vec<(LogId, Vec<u8>)> = postcard::from_bytes(bytes).expect("the testbed encoded it");
+    plain.into_iter().map(|(id, b)| (id, b.into())).collect()
+}
