@@ -1,0 +1,44 @@
+//! The command line as clap sees it.
+
+use clap::{Parser, Subcommand};
+
+/// Raft and ZAB side by side: real nodes, real TCP, real fsync.
+#[derive(Debug, Parser)]
+#[command(name = "duet", version, before_help = EXAMPLES, propagate_version = true, max_term_width = 110)]
+#[command(after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Print JSON on stdout instead of text and tables.
+    #[arg(long, global = true, env = "DUET_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    pub json: bool,
+
+    /// No colour. NO_COLOR and a stdout that is no terminal say the same.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  duet compare                       measure both protocols side by side
+  duet cluster --protocol both       bring both up: three voters, one observer each
+  duet ctl put colour green          write to the cluster that is running
+  duet ctl status                    who leads, and how far everyone is";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 good, 1 a check failed, 2 wrong usage, 3 inconclusive, 4 nothing ran,
+5 the environment lacks something (port, folder, disk), 130 Ctrl-C.
+Log messages go to stderr; DUET_LOG=debug shows more of them.";
+
+/// What `duet` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure both protocols side by side.
+    Compare(crate::compare::Args),
+    /// Put load on a running cluster.
+    Load(crate::load::Args),
+    /// Rebuild a report from stored results.
+    Report(crate::report::Args),
+}

@@ -1,0 +1,16 @@
+//! The commands of `duet`, and its manners.
+//!
+//! Data goes to stdout, messages and progress to stderr. An error says what was expected, what was found and what to
+//! do next. Exit codes are a promise, see [`Exit`].
+
+mod args;
+mod exit;
+mod run;
+mod target;
+mod ui;
+
+pub use args::{Cli, Command};
+pub use exit::{Exit, Fail};
+pub use run::{block_on, main};
+pub use target::{Protocol, Target, check_addr};
+pub use ui::Ui;

@@ -1,0 +1,74 @@
+//! From the command line to an exit code.
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use super::ui::StdoutClosed;
+use super::{Cli, Command, Exit, Fail, Ui};
+
+/// The program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nobody is left to be told when this fails: a closed pipe.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    let ui = Ui::new(cli.json, cli.no_color);
+    start_log(ui);
+    match dispatch(&cli.command, ui) {
+        Ok(exit) => exit.into(),
+        // Whoever read our stdout has enough: no failure, and nothing left to do.
+        Err(e) if e.is::<StdoutClosed>() => Exit::Good.into(),
+        Err(e) => {
+            ui.error(&e);
+            e.chain().find_map(|c| c.downcast_ref::<Fail>()).map_or(Exit::Environment, Fail::exit).into()
+        }
+    }
+}
+
+fn dispatch(command: &Command, ui: Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Compare(args) => crate::compare::run(args, ui),
+        Command::Load(args) => crate::load::run(args, ui),
+        Command::Report(args) => crate::report::run(args, ui),
+    }
+}
+
+/// Messages on stderr, filtered by `DUET_LOG` (`info`, `debug`, `common=trace`, …); warnings by default.
+fn start_log(ui: Ui) {
+    let filter = EnvFilter::try_from_env("DUET_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Fails only when a test has set one already.
+    let _ = log.with_ansi(ui.colour_on_stderr()).try_init();
+}
+
+/// Runs `work` on a tokio runtime of this thread until it is done or Ctrl-C (SIGINT) or SIGTERM comes. Then `work` is dropped
+/// where it waits, which must release whatever it holds (a [`Cluster`](crate::supervisor::Cluster) kills its nodes),
+/// and the exit code is 130.
+pub fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            stopped = interrupted() => stopped.map(|()| Exit::Interrupted),
+        }
+    })
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        got = tokio::signal::ctrl_c() => got.context("cannot listen for Ctrl-C"),
+        _ = term.recv() => Ok(()),
+    }
+}
