@@ -36,7 +36,7 @@ use crate::log::LogView;
 use crate::quorum::Voters;
 use crate::status::Status;
 use crate::trace::{TraceBody, TraceEvent};
-use crate::types::{LogId, Member, Micros, NodeId};
+use crate::types::{LogId, Member, Micros, NodeId, Role};
 
 /// A replication protocol. See the [module](self) for what both sides promise.
 pub trait Protocol: Sized + Send + 'static {
@@ -68,6 +68,24 @@ pub trait Protocol: Sized + Send + 'static {
 
     /// What it would tell an operator.
     fn status(&self) -> Status;
+
+    /// Its place in the cluster. The replica looks after every step, so cores answer from their own fields; this default
+    /// builds a whole status for it.
+    fn leadership(&self) -> Leadership {
+        let s = self.status();
+        Leadership { role: s.role, leader: s.leader, epoch: s.epoch }
+    }
+}
+
+/// Who leads, as one node sees it. Whenever any of it changes, what was asked of the former leader is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leadership {
+    /// What this node does.
+    pub role: Role,
+    /// Who leads, as far as it knows.
+    pub leader: Option<NodeId>,
+    /// Raft: currentTerm. ZAB: currentEpoch.
+    pub epoch: u64,
 }
 
 /// How a core starts.
