@@ -23,7 +23,7 @@ pub struct Ui {
 pub(crate) struct StdoutClosed;
 
 impl fmt::Display for StdoutClosed {
-    fn fmt(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("stdout is closed")
     }
 }
