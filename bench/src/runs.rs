@@ -73,10 +73,7 @@ impl RunDir {
     /// A [`Fail`] with exit code 5 when it cannot be written.
     pub fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.path.join(name);
-        let aside = self.path.join(format!(".{name}.new"));
-        let written =
-            fs::File::create(&aside).and_then(|mut f| f.write_all(content)).and_then(|()| fs::rename(&aside, &path));
-        written.map_err(|e| unwritable(&path, &e))?;
+        write_whole(&path, content)?;
         Ok(path)
     }
 
@@ -86,6 +83,19 @@ impl RunDir {
         text.push(b'\n');
         self.write(name, &text)
     }
+}
+
+/// Writes a file aside and renames it, so that nobody reads half of it.
+///
+/// # Errors
+/// A [`Fail`] with exit code 5 when it cannot be written.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), Fail> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".new");
+    let aside = PathBuf::from(aside);
+    let written =
+        fs::File::create(&aside).and_then(|mut f| f.write_all(content)).and_then(|()| fs::rename(&aside, path));
+    written.map_err(|e| unwritable(path, &e))
 }
 
 /// Two runs in one second get different folders.

@@ -5,12 +5,14 @@
 
 mod args;
 mod exit;
+mod find;
 mod run;
 mod target;
 mod ui;
 
 pub use args::{Cli, Command};
 pub use exit::{Exit, Fail};
+pub use find::TargetArgs;
 pub use run::{block_on, main};
 pub use target::{Protocol, Target, check_addr};
 pub use ui::Ui;
