@@ -8,6 +8,7 @@
 //! | [`storage`] | write-ahead log, snapshots, hard state, over a small file-system trait |
 //! | [`state_machine`] | what the log drives |
 //! | [`client`] | what clients say to a node, and the library that says it |
+//! | [`transport`] | framed sessions between nodes, framed connections of clients |
 //! | [`metrics`] | counters |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 
@@ -24,4 +25,5 @@ pub mod status;
 pub mod storage;
 pub mod testbed;
 pub mod trace;
+pub mod transport;
 pub mod types;

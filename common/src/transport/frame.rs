@@ -1,0 +1,594 @@
+//! Frames: how messages lie in a byte stream, between nodes and between clients and nodes alike.
+//!
+//! ```text
+//! u32 length | u32 crc32c | u8 channel | u24 header length | header | body      (little-endian)
+//!            '-- covers everything after itself; `length` counts the same bytes
+//! ```
+//!
+//! The header is postcard; the body is payload that serde never touches, so entries go from a log to a socket and
+//! from a socket into a log without being copied. TCP's own 16-bit checksum lets damaged bytes through now and then; a
+//! follower that stored them would acknowledge an entry the leader never proposed, hence the CRC.
+//!
+//! Limits come before memory: a length is compared with [`FrameLimits`] as soon as its four bytes are there, and the
+//! buffer grows with the bytes that came, not with the length that was claimed.
+//!
+//! # What a decoded body keeps alive
+//!
+//! Frames share the buffer they were read into. A body that is kept (entries in a log) keeps that whole buffer, which
+//! is at most [`FrameLimits::chunk`] bytes or, for a frame larger than that, about the frame itself. Bodies shorter than
+//! [`FrameLimits::copy_below`] are copied out, so a kept body never holds more than `chunk / copy_below` times its size.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{BodyError, Message};
+
+/// The bytes of a frame before its header.
+pub const PREFIX: usize = 12;
+/// What `length` counts besides header and body: the channel and the header's length.
+const COUNTED: usize = 4;
+/// The header's length has 24 bits.
+const MAX_HEADER: u32 = (1 << 24) - 1;
+/// Bodies up to this size are copied behind their header: cheaper than a segment of their own.
+const INLINE_BODY: usize = 1024;
+
+/// What may be sent and will be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// The largest `length` of a frame, in bytes.
+    pub max_frame: u32,
+    /// The largest header, in bytes; below 16 MiB whatever is given.
+    pub max_header: u32,
+    /// The size of read buffers, in bytes.
+    pub chunk: usize,
+    /// Bodies shorter than this are copied out of the read buffer, so that one kept does not keep all of it.
+    pub copy_below: usize,
+}
+
+impl FrameLimits {
+    /// Between nodes: bodies are kept in logs.
+    pub const PEER: Self = Self { max_frame: 32 << 20, max_header: 1 << 20, chunk: 64 << 10, copy_below: 1 << 10 };
+    /// Between clients and nodes: many connections, bodies that are soon copied into a batch. A page of the log travels
+    /// in the header, so that may be larger.
+    pub const CLIENT: Self = Self { max_frame: 8 << 20, max_header: 4 << 20, chunk: 16 << 10, copy_below: 0 };
+}
+
+/// One frame as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Who in the node it is for; see [`channel`](super::channel).
+    pub channel: u8,
+    /// The postcard header.
+    pub header: Bytes,
+    /// The payload beside it.
+    pub body: Bytes,
+}
+
+/// Why bytes are not a frame, or a frame not the message it should be. The connection they came from is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// More than the limit; nothing was allocated for it.
+    #[error("a frame of {found} bytes, at most {limit} are allowed")]
+    TooLarge {
+        /// The length.
+        found: u64,
+        /// [`FrameLimits::max_frame`].
+        limit: u32,
+    },
+    /// The header is more than its limit.
+    #[error("a frame header of {found} bytes, at most {limit} are allowed")]
+    HeaderTooLarge {
+        /// The length; when sending, how far it had come.
+        found: u64,
+        /// [`FrameLimits::max_header`].
+        limit: u32,
+    },
+    /// Shorter than the shortest frame.
+    #[error("a frame length of {found} bytes, the shortest is {COUNTED}")]
+    TooShort {
+        /// The length.
+        found: u32,
+    },
+    /// The header would end behind the frame.
+    #[error("a frame header of {header} bytes in a frame that has {room} for it")]
+    TruncatedHeader {
+        /// The header's length.
+        header: u32,
+        /// The bytes of header and body together.
+        room: u32,
+    },
+    /// The bytes were damaged on the way, or are no frame at all.
+    #[error("frame checksum is {found:#010x}, its bytes have {computed:#010x}")]
+    Checksum {
+        /// As it came.
+        found: u32,
+        /// As it should be.
+        computed: u32,
+    },
+    /// The header is not what it should be, or cannot be written.
+    #[error("frame header: {0}")]
+    Header(#[from] postcard::Error),
+    /// Bytes follow the header's value.
+    #[error("{0} bytes too many in the frame header")]
+    TrailingHeader(usize),
+    /// The body is not what the header speaks of.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+}
+
+/// Reads a header as a `T`; all of its bytes must be used.
+pub fn decode_header<T: DeserializeOwned>(header: &[u8]) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(header)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(FrameError::TrailingHeader(rest.len())),
+    }
+}
+
+/// Reads a protocol's message: its header, entirely, and a body that is what the header speaks of.
+pub fn decode_message<M: Message>(frame: Frame) -> Result<M, FrameError> {
+    let mut message: M = decode_header(&frame.header)?;
+    message.attach(frame.body)?;
+    Ok(message)
+}
+
+/// Appends a protocol's message to a queue.
+pub fn encode_message<M: Message>(queue: &mut FrameQueue, channel: u8, message: &M) -> Result<(), FrameError> {
+    queue.push(channel, message, &message.body())
+}
+
+/// Bytes on their way out, and how many frames end in them.
+#[derive(Debug)]
+struct Segment {
+    bytes: Bytes,
+    frames: usize,
+}
+
+/// Frames on their way to a socket. Headers and small bodies share one growing arena; large bodies are segments of their
+/// own, by reference. As a [`Buf`] it gives all of them to one vectored write.
+#[derive(Debug)]
+pub struct FrameQueue {
+    limits: FrameLimits,
+    segments: VecDeque<Segment>,
+    /// What follows the segments.
+    arena: BytesMut,
+    arena_frames: usize,
+    bytes: usize,
+    frames: usize,
+}
+
+impl FrameQueue {
+    /// An empty queue.
+    pub fn new(limits: FrameLimits) -> Self {
+        Self { limits, segments: VecDeque::new(), arena: BytesMut::new(), arena_frames: 0, bytes: 0, frames: 0 }
+    }
+
+    /// Appends a frame. On an error the queue is as before.
+    pub fn push<H: Serialize + ?Sized>(&mut self, channel: u8, header: &H, body: &Bytes) -> Result<(), FrameError> {
+        let chunk = (self.limits.chunk / 4).max(PREFIX + INLINE_BODY);
+        let room = PREFIX + 256 + if body.len() <= INLINE_BODY { body.len() } else { 0 };
+        if self.arena.capacity() - self.arena.len() < room {
+            // Growing would copy what waits in the arena; a new one does not.
+            self.seal();
+            self.arena.reserve(chunk.max(room));
+        }
+        let start = self.arena.len();
+        match self.write_frame(start, channel, header, body) {
+            Ok(frame) => {
+                self.frames += 1;
+                self.arena_frames += 1;
+                self.bytes += frame;
+                if body.len() > INLINE_BODY {
+                    // The frame ends with the body, so it is counted there.
+                    self.arena_frames -= 1;
+                    self.seal();
+                    self.segments.push_back(Segment { bytes: body.clone(), frames: 1 });
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.arena.truncate(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes prefix, header and a small body at `start` of the arena. Gives the whole frame's size.
+    fn write_frame<H: Serialize + ?Sized>(
+        &mut self,
+        start: usize,
+        channel: u8,
+        header: &H,
+        body: &Bytes,
+    ) -> Result<usize, FrameError> {
+        let arena = &mut self.arena;
+        arena.put_bytes(0, PREFIX);
+        let limit = self.limits.max_header.min(MAX_HEADER);
+        let header_at = start + PREFIX;
+        let out = Arena { buf: arena, full: header_at + limit as usize };
+        postcard::serialize_with_flavor(header, out).map_err(|e| match e {
+            postcard::Error::SerializeBufferFull => FrameError::HeaderTooLarge { found: u64::from(limit) + 1, limit },
+            other => FrameError::Header(other),
+        })?;
+        let header_len = arena.len() - header_at;
+        let length = COUNTED + header_len + body.len();
+        if length > self.limits.max_frame as usize {
+            return Err(FrameError::TooLarge { found: length as u64, limit: self.limits.max_frame });
+        }
+        let shape = u32::from(channel) | (header_len as u32) << 8;
+        arena[start + 8..header_at].copy_from_slice(&shape.to_le_bytes());
+        let inline = body.len() <= INLINE_BODY;
+        if inline {
+            arena.extend_from_slice(body);
+        }
+        let mut crc = crc32c::crc32c(&arena[start + 8..]);
+        if !inline {
+            crc = crc32c::crc32c_append(crc, body);
+        }
+        arena[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+        arena[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+        Ok(length + PREFIX - COUNTED)
+    }
+
+    /// Bytes that wait to be written.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Frames that wait, a partly written one included.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Forgets everything that waits.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
+    fn seal(&mut self) {
+        if !self.arena.is_empty() {
+            let frames = std::mem::take(&mut self.arena_frames);
+            self.segments.push_back(Segment { bytes: self.arena.split().freeze(), frames });
+        }
+    }
+}
+
+impl Buf for FrameQueue {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments.front().map_or(&self.arena, |s| &s.bytes)
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        let parts = self.segments.iter().map(|s| &s.bytes[..]).chain(std::iter::once(&self.arena[..]));
+        let mut n = 0;
+        for (slot, part) in dst.iter_mut().zip(parts.filter(|p| !p.is_empty())) {
+            *slot = IoSlice::new(part);
+            n += 1;
+        }
+        n
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        assert!(n <= self.bytes, "advanced {n} of {} bytes", self.bytes);
+        self.bytes -= n;
+        while let Some(first) = self.segments.front_mut() {
+            if n < first.bytes.len() {
+                first.bytes.advance(n);
+                return;
+            }
+            n -= first.bytes.len();
+            self.frames -= first.frames;
+            self.segments.pop_front();
+        }
+        self.arena.advance(n);
+        if self.arena.is_empty() {
+            self.frames -= std::mem::take(&mut self.arena_frames);
+            if self.arena.capacity() > self.limits.chunk {
+                // It grew for one large header.
+                self.arena = BytesMut::new();
+            }
+        }
+    }
+}
+
+/// Where a header is serialized: behind what the arena holds, up to a limit.
+struct Arena<'a> {
+    buf: &'a mut BytesMut,
+    full: usize,
+}
+
+impl Flavor for Arena<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if self.buf.len() + data.len() > self.full {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.buf.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.try_extend(&[data])
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Turns bytes as they come into frames. After an error it gives only that error.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    limits: FrameLimits,
+    buf: BytesMut,
+    /// The size of the allocation under `buf`.
+    allocated: usize,
+    /// How many more bytes the unfinished frame needs, once that is known.
+    missing: usize,
+    failed: Option<FrameError>,
+}
+
+impl FrameDecoder {
+    /// A decoder at the start of a stream.
+    pub fn new(limits: FrameLimits) -> Self {
+        Self { limits, buf: BytesMut::new(), allocated: 0, missing: 0, failed: None }
+    }
+
+    /// The buffer to read into, with room for more. Never more than the larger of a chunk and four times what came.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        let (chunk, len) = (self.limits.chunk.max(PREFIX), self.buf.len());
+        let spare = self.buf.capacity() - len;
+        let enough = (chunk / 8).max(1);
+        if spare < enough && (self.missing == 0 || spare < self.missing) {
+            let more = chunk.max(self.missing.min(3 * len));
+            // An allocation that grew for one large frame is not used again: small bodies would keep it alive.
+            if self.allocated > 2 * chunk || !self.buf.try_reclaim(more) {
+                let mut next = BytesMut::with_capacity(len + more);
+                next.extend_from_slice(&self.buf);
+                self.buf = next;
+            }
+            self.allocated = self.buf.capacity();
+        }
+        &mut self.buf
+    }
+
+    /// Bytes of an unfinished frame.
+    pub fn pending(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// The next whole frame; None until more bytes come.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.cut();
+        if let Err(error) = &result {
+            self.failed = Some(error.clone());
+            self.buf = BytesMut::new();
+        }
+        result
+    }
+
+    fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(length) = word(&self.buf, 0) else {
+            self.missing = 0;
+            return Ok(None);
+        };
+        if length > self.limits.max_frame {
+            return Err(FrameError::TooLarge { found: length.into(), limit: self.limits.max_frame });
+        }
+        if length < COUNTED as u32 {
+            return Err(FrameError::TooShort { found: length });
+        }
+        let (Some(found), Some(shape)) = (word(&self.buf, 4), word(&self.buf, 8)) else {
+            self.missing = PREFIX - COUNTED + length as usize - self.buf.len();
+            return Ok(None);
+        };
+        let (header, room) = (shape >> 8, length - COUNTED as u32);
+        if header > self.limits.max_header {
+            return Err(FrameError::HeaderTooLarge { found: header.into(), limit: self.limits.max_header });
+        }
+        if header > room {
+            return Err(FrameError::TruncatedHeader { header, room });
+        }
+        let total = PREFIX + room as usize;
+        if self.buf.len() < total {
+            self.missing = total - self.buf.len();
+            return Ok(None);
+        }
+        let computed = crc32c::crc32c(&self.buf[8..total]);
+        if found != computed {
+            return Err(FrameError::Checksum { found, computed });
+        }
+        self.missing = 0;
+        let mut header_bytes = self.buf.split_to(total).freeze();
+        header_bytes.advance(PREFIX);
+        let body = header_bytes.split_off(header as usize);
+        let body = if body.len() < self.limits.copy_below { Bytes::copy_from_slice(&body) } else { body };
+        Ok(Some(Frame { channel: shape as u8, header: header_bytes, body }))
+    }
+}
+
+fn word(buf: &[u8], at: usize) -> Option<u32> {
+    buf.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SMALL: FrameLimits = FrameLimits { max_frame: 5000, max_header: 1000, chunk: 256, copy_below: 16 };
+
+    /// Feeds bytes in pieces of the given sizes, in turn, and gives the frames and the error, if one came.
+    fn feed(limits: FrameLimits, bytes: &[u8], cuts: &[usize]) -> (Vec<Frame>, Option<FrameError>) {
+        let (mut decoder, mut frames, mut at) = (FrameDecoder::new(limits), Vec::new(), 0);
+        let mut cuts = cuts.iter().copied().cycle();
+        while at < bytes.len() {
+            let buf = decoder.buffer();
+            let room = buf.capacity() - buf.len();
+            let n = cuts.next().unwrap_or(bytes.len()).clamp(1, room).min(bytes.len() - at);
+            buf.extend_from_slice(&bytes[at..at + n]);
+            at += n;
+            loop {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(e) => return (frames, Some(e)),
+                }
+            }
+        }
+        (frames, None)
+    }
+
+    fn drain(queue: &mut FrameQueue, step: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while queue.has_remaining() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let n = queue.chunks_vectored(&mut slices);
+            let all: Vec<u8> = slices[..n].iter().flat_map(|s| s.iter().copied()).collect();
+            let n = all.len().min(step);
+            out.extend_from_slice(&all[..n]);
+            queue.advance(n);
+        }
+        assert_eq!((queue.bytes(), queue.frames()), (0, 0));
+        out
+    }
+
+    fn frame(channel: u8, header: &str, body: &[u8]) -> Vec<u8> {
+        let mut queue = FrameQueue::new(FrameLimits::PEER);
+        queue.push(channel, header, &Bytes::copy_from_slice(body)).unwrap();
+        drain(&mut queue, usize::MAX)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_cuts(
+            sent in proptest::collection::vec((any::<u8>(), "[a-z]{0,300}", proptest::collection::vec(any::<u8>(), 0..3000)), 0..20),
+            cuts in proptest::collection::vec(1usize..700, 1..20),
+            step in 1usize..4000,
+        ) {
+            let mut queue = FrameQueue::new(SMALL);
+            for (channel, header, body) in &sent {
+                queue.push(*channel, header.as_str(), &Bytes::copy_from_slice(body)).unwrap();
+            }
+            prop_assert_eq!(queue.frames(), sent.len());
+            let bytes = drain(&mut queue, step);
+            let (frames, error) = feed(SMALL, &bytes, &cuts);
+            prop_assert_eq!(error, None);
+            let got: Vec<(u8, String, Vec<u8>)> = frames
+                .into_iter()
+                .map(|f| (f.channel, decode_header(&f.header).unwrap(), f.body.to_vec()))
+                .collect();
+            prop_assert_eq!(got, sent);
+        }
+
+        /// Whatever comes, it ends in frames, an error or a wait for more; and a wait is for what fits the limit.
+        #[test]
+        fn random_bytes_never_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..2000),
+            cuts in proptest::collection::vec(1usize..50, 1..5),
+        ) {
+            let (frames, error) = feed(SMALL, &bytes, &cuts);
+            if error.is_none() && bytes.len() >= 4 && frames.is_empty() {
+                prop_assert!(word(&bytes, 0).unwrap() <= SMALL.max_frame);
+            }
+        }
+
+        #[test]
+        fn one_flipped_bit_is_seen(body in proptest::collection::vec(any::<u8>(), 0..100), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let mut bytes = frame(1, "header", &body);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let (frames, _) = feed(SMALL, &bytes, &[7]);
+            prop_assert_eq!(frames, vec![]);
+        }
+    }
+
+    #[test]
+    fn a_claimed_length_is_refused_before_memory_is_spent() {
+        let mut decoder = FrameDecoder::new(FrameLimits::PEER);
+        decoder.buffer().extend_from_slice(&u32::MAX.to_le_bytes());
+        let error = FrameError::TooLarge { found: u32::MAX.into(), limit: FrameLimits::PEER.max_frame };
+        assert_eq!(decoder.next_frame(), Err(error.clone()));
+        assert_eq!(decoder.next_frame(), Err(error), "it stays closed");
+
+        // A length within the limit costs no more than a few times what really came.
+        let mut decoder = FrameDecoder::new(FrameLimits::PEER);
+        decoder.buffer().extend_from_slice(&FrameLimits::PEER.max_frame.to_le_bytes());
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert!(decoder.buffer().capacity() <= 2 * FrameLimits::PEER.chunk);
+    }
+
+    #[test]
+    fn header_limits_hold_both_ways() {
+        let mut queue = FrameQueue::new(SMALL);
+        let long = "x".repeat(1000);
+        assert!(matches!(
+            queue.push(0, long.as_str(), &Bytes::new()),
+            Err(FrameError::HeaderTooLarge { limit: 1000, .. })
+        ));
+        let body = Bytes::from(vec![0; 5000]);
+        assert!(matches!(queue.push(0, "", &body), Err(FrameError::TooLarge { limit: 5000, .. })));
+        assert_eq!((queue.bytes(), queue.frames(), queue.chunk().len()), (0, 0, 0), "as before");
+
+        let bytes = frame(0, &long, &[]);
+        assert!(matches!(feed(SMALL, &bytes, &[]).1, Some(FrameError::HeaderTooLarge { found: 1002, limit: 1000 })));
+        let mut bytes = frame(0, "abc", b"d");
+        bytes[9] = 6;
+        assert_eq!(feed(SMALL, &bytes, &[]).1, Some(FrameError::TruncatedHeader { header: 6, room: 5 }));
+        assert_eq!(feed(SMALL, &[3, 0, 0, 0], &[]).1, Some(FrameError::TooShort { found: 3 }));
+    }
+
+    #[test]
+    fn large_bodies_are_not_copied() {
+        let body = Bytes::from(vec![7; 10_000]);
+        let mut queue = FrameQueue::new(FrameLimits::PEER);
+        queue.push(0, "h", &body).unwrap();
+        queue.push(0, "h", &Bytes::new()).unwrap();
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(queue.chunks_vectored(&mut slices), 3);
+        assert_eq!(slices[1].as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn a_small_body_does_not_keep_the_read_buffer() {
+        let bytes = frame(0, "h", b"small");
+        let mut decoder = FrameDecoder::new(SMALL);
+        decoder.buffer().extend_from_slice(&bytes);
+        let small = decoder.next_frame().unwrap().unwrap().body;
+        assert!(small.is_unique(), "copied out");
+
+        // After a large frame the buffer goes back to the size of a chunk.
+        let large = frame(0, "h", &[1; 4000]);
+        let (mut at, mut got) = (0, None);
+        while got.is_none() {
+            let buf = decoder.buffer();
+            let n = (buf.capacity() - buf.len()).min(large.len() - at);
+            buf.extend_from_slice(&large[at..at + n]);
+            at += n;
+            got = decoder.next_frame().unwrap();
+        }
+        assert_eq!(got.unwrap().body.len(), 4000);
+        assert!(decoder.buffer().capacity() <= 2 * SMALL.chunk, "{}", decoder.buf.capacity());
+    }
+
+    #[test]
+    fn a_header_must_be_used_up() {
+        let mut header = postcard::to_stdvec(&7u32).unwrap();
+        assert_eq!(decode_header::<u32>(&header), Ok(7));
+        header.push(0);
+        assert_eq!(decode_header::<u32>(&header), Err(FrameError::TrailingHeader(1)));
+        assert!(matches!(decode_header::<u32>(&[]), Err(FrameError::Header(_))));
+    }
+}
