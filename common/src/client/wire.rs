@@ -126,6 +126,11 @@ pub enum Answer {
     },
     /// The request's body is not what its header says.
     Malformed(String),
+    /// The write was sent again: it was carried out the first time, but its answer was too large to be kept.
+    Forgotten {
+        /// Where it stands.
+        at: LogId,
+    },
 }
 
 /// A node as `duet ctl status` shows it.

@@ -1,8 +1,28 @@
-//! What the replicated log drives: the trait, and the key-value store every example uses.
+//! What the replicated log drives.
+//!
+//! State machine replication (Schneider, 1990; section 2 of the Raft paper) rests on one demand: the same commands in the
+//! same order give the same state and the same answers on every node. A machine which reads a clock, draws a
+//! random number, iterates in an order that differs between processes, or fails on one node only, lets replicas drift apart
+//! without any message being lost.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`kv`] | the key-value store every example uses |
+//! | [`sessions`] | client sessions: a write that is sent twice is carried out once |
+//! | [`applier`] | one node's machine and sessions, fed with committed runs of entries |
 
 use std::io;
 
 use bytes::Bytes;
+
+pub mod applier;
+pub mod kv;
+pub mod sessions;
+mod stream;
+
+pub use applier::{Applied, Applier};
+pub use kv::KvStore;
+pub use sessions::{SessionLimits, Sessions};
 
 /// A deterministic machine: the same commands in the same order give the same answers and the same state on every
 /// node. It reads no clock, draws no random number and never fails; a command it cannot understand is answered so.
