@@ -1,5 +1,7 @@
 //! `duet load`: Puts load on a running cluster and measures it.
 
+pub mod stats;
+
 use crate::cli::{Exit, Fail, Ui};
 
 /// The arguments of `duet load`.

@@ -1,0 +1,120 @@
+//! One line per figure: the median of each protocol's repetitions, and the ratio between protocols with its spread.
+//!
+//! Protocols take turns in A-B-B-A order, so a machine that slowly speeds up or slows down favours neither. The ratio is
+//! taken within each pair of turns, and its spread over the pairs says how far one may trust it.
+
+use super::results::{Better, Outcome, Results, ScenarioResult, Unit, Verdict};
+
+/// A figure of one scenario, for all protocols.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The figure's name.
+    pub measure: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// Which direction is better.
+    pub better: Better,
+    /// For each protocol in order: the median of its repetitions.
+    pub values: Vec<Option<f64>>,
+    /// For each protocol after the first: how it compares to the first.
+    pub ratios: Vec<Option<Ratio>>,
+}
+
+/// A protocol's figure over the first protocol's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The median over the pairs of turns.
+    pub median: f64,
+    /// The lowest of the pairs.
+    pub low: f64,
+    /// The highest.
+    pub high: f64,
+    /// How many pairs there were.
+    pub pairs: usize,
+}
+
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2}×", self.median)?;
+        if self.pairs > 1 {
+            write!(f, " ({:.2}–{:.2})", self.low, self.high)?;
+        }
+        Ok(())
+    }
+}
+
+/// The figures of one scenario, in the order in which they were measured.
+pub fn rows(results: &Results, scenario: &ScenarioResult) -> Vec<Row> {
+    let outcomes: Vec<Option<&Outcome>> = results.protocols.iter().map(|p| scenario.outcome(p)).collect();
+    let mut rows: Vec<Row> = Vec::new();
+    for measure in outcomes.iter().flatten().flat_map(|o| &o.repetitions).flat_map(|r| &r.measures) {
+        if rows.iter().any(|r| r.measure == measure.name) {
+            continue;
+        }
+        let values: Vec<Vec<f64>> = outcomes
+            .iter()
+            .map(|o| o.map(|o| o.repetitions.iter().filter_map(|r| r.get(&measure.name)).collect()).unwrap_or_default())
+            .collect();
+        rows.push(Row {
+            measure: measure.name.clone(),
+            unit: measure.unit,
+            better: measure.better,
+            values: values.iter().map(|v| median(v)).collect(),
+            ratios: values.iter().skip(1).map(|v| ratio(&values[0], v)).collect(),
+        });
+    }
+    rows
+}
+
+/// Each protocol's verdict in one scenario, in order; None where it was not run.
+pub fn verdicts<'a>(results: &Results, scenario: &'a ScenarioResult) -> Vec<Option<&'a Verdict>> {
+    results.protocols.iter().map(|p| scenario.outcome(p).map(|o| &o.verdict)).collect()
+}
+
+/// The middle value; of an even number, the mean of the two in the middle.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let half = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[half]),
+        _ => Some(f64::midpoint(sorted[half - 1], sorted[half])),
+    }
+}
+
+/// Compares repetitions pairwise, in order of time. None without a pair whose first value is above zero.
+fn ratio(base: &[f64], other: &[f64]) -> Option<Ratio> {
+    let pairs: Vec<f64> = base.iter().zip(other).filter(|(b, _)| **b > 0.0).map(|(b, o)| o / b).collect();
+    let median = median(&pairs)?;
+    let low = pairs.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = pairs.iter().copied().fold(0.0, f64::max);
+    Some(Ratio { median, low, high, pairs: pairs.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn medians_and_paired_ratios() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0]), Some(2.5));
+        let r = ratio(&[100.0, 200.0], &[90.0, 220.0]).unwrap();
+        assert_eq!((r.low, r.high, r.pairs), (0.9, 1.1, 2));
+        assert_eq!(r.to_string(), "1.00× (0.90–1.10)");
+        assert_eq!(ratio(&[0.0], &[1.0]), None);
+        assert_eq!(ratio(&[2.0], &[1.0]).unwrap().to_string(), "0.50×");
+    }
+
+    #[test]
+    fn rows_follow_the_order_of_measurement() {
+        let results = sample::results();
+        let rows = rows(&results, &results.scenarios[0]);
+        assert_eq!(rows[0].measure, "throughput");
+        assert_eq!(rows[0].values, [Some(20_000.0), Some(18_000.0)]);
+        assert!((rows[0].ratios[0].unwrap().median - 0.9).abs() < 0.001);
+    }
+}

@@ -1,0 +1,91 @@
+//! The table for the terminal: configuration first, then every scenario with the protocols side by side.
+
+use std::fmt::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::format;
+use super::results::{Better, Results, Verdict};
+use super::summary;
+
+/// The whole table as text, without colours.
+pub fn render(results: &Results) -> String {
+    let mut out = String::new();
+    for (name, value) in configuration(results) {
+        let _ = writeln!(out, "{name:<16} {value}");
+    }
+    out.push('\n');
+    out.push_str(&scenarios(results));
+    for (scenario, outcome, reason) in complaints(results) {
+        let _ = write!(out, "\n{scenario}, {outcome}: {reason}");
+    }
+    out
+}
+
+/// Everything both protocols had in common, and the machine: name and value.
+pub fn configuration(results: &Results) -> Vec<(String, String)> {
+    let mut rows = results.configuration.clone();
+    let m = &results.machine;
+    let mut add = |name: &str, value: String| rows.push((name.to_owned(), value));
+    add("machine", format!("{} cores, {}, {}", m.cores, format::bytes(m.memory_bytes as f64), m.cpu));
+    add("system", format!("{}, logs on {}", m.kernel, m.filesystem));
+    if let (Some(p50), Some(p99)) = (m.fdatasync_us, m.fdatasync_p99_us) {
+        add("fdatasync", format!("{} after a 4 KiB append (99 %: {})", format::micros(p50), format::micros(p99)));
+    }
+    if let Some(rtt) = m.loopback_rtt_us {
+        add("loopback", format!("{} there and back", format::micros(rtt)));
+    }
+    rows
+}
+
+fn scenarios(results: &Results) -> String {
+    let names: Vec<String> = results.protocols.iter().map(|p| format::protocol(p)).collect();
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let mut header = vec!["scenario".to_owned(), "measure".to_owned()];
+    header.extend(names.iter().cloned());
+    header.extend(names.iter().skip(1).map(|n| format!("{n}/{}", names[0])));
+    table.set_header(header);
+    for scenario in &results.scenarios {
+        let mut first = vec![scenario.title.clone(), "holds".to_owned()];
+        let verdicts = summary::verdicts(results, scenario);
+        first.extend(verdicts.iter().map(|v| v.map_or("-", Verdict::word).to_owned()));
+        first.extend(names.iter().skip(1).map(|_| String::new()));
+        table.add_row(first);
+        for row in summary::rows(results, scenario) {
+            let mut cells = vec![String::new(), format!("{}{}", row.measure, arrow(row.better))];
+            cells.extend(row.values.iter().map(|v| v.map_or("-".to_owned(), |v| format::value(row.unit, v))));
+            cells.extend(row.ratios.iter().map(|r| r.map_or("-".to_owned(), |r| r.to_string())));
+            table.add_row(cells);
+        }
+    }
+    for column in 2..2 + names.len() * 2 - 1 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Says which direction is better.
+pub fn arrow(better: Better) -> &'static str {
+    match better {
+        Better::Higher => " ↑",
+        Better::Lower => " ↓",
+        Better::Neither => "",
+    }
+}
+
+/// Every scenario that did not pass: its name, the protocol and verdict, and the reason.
+pub fn complaints(results: &Results) -> Vec<(String, String, String)> {
+    let mut list = Vec::new();
+    for scenario in &results.scenarios {
+        for outcome in &scenario.outcomes {
+            if let Some(reason) = outcome.verdict.reason() {
+                let who = format!("{} {}", format::protocol(&outcome.protocol), outcome.verdict.word());
+                list.push((scenario.name.clone(), who, reason.to_owned()));
+            }
+        }
+    }
+    list
+}
