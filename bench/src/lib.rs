@@ -3,13 +3,17 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`cli`] | the commands, exit codes, errors, and manners at the terminal |
+//! | [`config`] | a node's settings: flags over environment over TOML over defaults |
+//! | [`node_cmd`] | `duet node` |
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 
 pub mod cli;
 pub mod compare;
+pub mod config;
 pub mod load;
+pub mod node_cmd;
 pub mod report;
 pub mod runs;
 pub mod supervisor;

@@ -55,7 +55,9 @@ pub struct ClusterSpec {
     pub observers: u64,
     /// Where everything goes: `n1/` (data), `n1.log` (messages), `n1.trace.jsonl`, …, and `cluster.json`.
     pub dir: PathBuf,
-    /// Settings for every node, as after `duet node --set`: `raft.heartbeat=20ms`.
+    /// Where the nodes' data goes instead: `n1/`, … in this folder, perhaps from an earlier run.
+    pub data: Option<PathBuf>,
+    /// Settings for every node, as after `duet node --set`: `raft.heartbeat_ms=20`.
     pub settings: Vec<String>,
     /// Whether nodes write traces.
     pub trace: bool,
@@ -73,6 +75,7 @@ impl ClusterSpec {
             voters: 3,
             observers: 0,
             dir: dir.into(),
+            data: None,
             settings: Vec::new(),
             trace: false,
             exe: None,
@@ -221,7 +224,7 @@ impl Cluster {
 
     /// The folder of a node's log and snapshots.
     pub fn data_dir(&self, id: NodeId) -> PathBuf {
-        self.spec.dir.join(id.to_string())
+        self.spec.data.as_ref().unwrap_or(&self.spec.dir).join(id.to_string())
     }
 
     /// The file of a node's messages.
@@ -355,9 +358,8 @@ impl Cluster {
         if node.member == Member::Observer {
             add("member", "observer".into());
         }
-        for (voter, n) in self.nodes.iter().filter(|(_, n)| n.member == Member::Voter) {
-            add("voter", format!("{}={}", voter.0, n.peer));
-        }
+        let voters = self.nodes.iter().filter(|(_, n)| n.member == Member::Voter);
+        add("voters", voters.map(|(id, n)| format!("{}={}", id.0, n.peer)).collect::<Vec<_>>().join(","));
         add("peer-listen", node.peer.clone());
         add("client-listen", node.client.clone());
         add("data", self.data_dir(id).display().to_string());

@@ -35,6 +35,8 @@ Log messages go to stderr; DUET_LOG=debug shows more of them.";
 /// What `duet` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run one node until Ctrl-C.
+    Node(Box<crate::node_cmd::Args>),
     /// Measure both protocols side by side.
     Compare(crate::compare::Args),
     /// Put load on a running cluster.

@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, ui: Ui) -> anyhow::Result<Exit> {
     match command {
+        Command::Node(args) => crate::node_cmd::run(args, ui),
         Command::Compare(args) => crate::compare::run(args, ui),
         Command::Load(args) => crate::load::run(args, ui),
         Command::Report(args) => crate::report::run(args, ui),

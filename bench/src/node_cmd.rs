@@ -1,0 +1,194 @@
+//! `duet node`: one real node.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use common::types::Member;
+use toml::{Table, Value};
+
+use crate::cli::{Exit, Fail, Protocol, Ui};
+use crate::config::{Layers, Setting, Settings, layers};
+
+const EXAMPLES: &str = "\
+Examples:
+  duet node --config node.toml
+  duet node --config node.toml --set raft.heartbeat_ms=20 --print-config
+  duet node --protocol zab --id 1 --voters 1=10.0.0.1:7001,2=10.0.0.2:7001,3=10.0.0.3:7001 \\
+      --client-listen 10.0.0.1:4001 --data /var/lib/duet/n1
+  duet node --protocol zab --id 4 --member observer --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4";
+
+const SOURCES: &str = "\
+Settings: flags over environment over the TOML file over defaults. Every setting of the file has a
+variable: DUET_RAFT__HEARTBEAT_MS=20 is raft.heartbeat_ms = 20. `duet node --print-config` shows them all.";
+
+/// The arguments of `duet node`.
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES, after_help = SOURCES)]
+pub struct Args {
+    /// Settings as a TOML file
+    #[arg(long, value_name = "FILE", env = "DUET_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Show the settings in force as TOML, and do not start
+    #[arg(long)]
+    print_config: bool,
+
+    /// What to speak [default: raft]
+    #[arg(long, value_enum, env = "DUET_PROTOCOL")]
+    protocol: Option<Protocol>,
+
+    /// The cluster's name; nodes of another name are turned away [default: duet]
+    #[arg(long, value_name = "NAME", env = "DUET_CLUSTER")]
+    cluster: Option<String>,
+
+    /// The node's number in its cluster, from 1
+    #[arg(long, value_name = "N", env = "DUET_ID")]
+    id: Option<u64>,
+
+    /// Whether it votes [default: voter]
+    #[arg(long, value_enum, env = "DUET_MEMBER")]
+    member: Option<MemberArg>,
+
+    /// Every voter's number and peer address
+    #[arg(long, value_name = "ID=HOST:PORT", value_delimiter = ',', env = "DUET_VOTERS", value_parser = parse_voter)]
+    voters: Vec<(String, String)>,
+
+    /// Where to listen for peers [default: a voter's own address in --voters]
+    #[arg(long, value_name = "HOST:PORT", env = "DUET_PEER_LISTEN")]
+    peer_listen: Option<String>,
+
+    /// Where to listen for clients; port 0 takes a free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "HOST:PORT", env = "DUET_CLIENT_LISTEN")]
+    client_listen: Option<String>,
+
+    /// The folder of this node's log and snapshots
+    #[arg(long, value_name = "DIR", env = "DUET_DATA")]
+    data: Option<PathBuf>,
+
+    /// Write a trace (trace/1) to this file
+    #[arg(long, value_name = "FILE", env = "DUET_TRACE")]
+    trace: Option<PathBuf>,
+
+    /// For randomised time-outs [default: another one at each start]
+    #[arg(long, value_name = "N", env = "DUET_SEED")]
+    seed: Option<u64>,
+
+    /// Any setting by its name in the file; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = layers::from_assignment)]
+    set: Vec<Setting>,
+
+    /// Write the ready line to this file too, once peers and clients are accepted
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+
+    /// End when stdin ends: for a parent which wants no node to outlive it
+    #[arg(long)]
+    parent_watch: bool,
+}
+
+/// A member as an argument.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MemberArg {
+    /// Votes, acknowledges, and may lead.
+    Voter,
+    /// Receives what is committed and serves reads; counts in no quorum. Raft says learner.
+    #[value(alias = "learner")]
+    Observer,
+}
+
+impl From<MemberArg> for Member {
+    fn from(m: MemberArg) -> Self {
+        match m {
+            MemberArg::Voter => Self::Voter,
+            MemberArg::Observer => Self::Observer,
+        }
+    }
+}
+
+fn parse_voter(text: &str) -> Result<(String, String), String> {
+    let (id, addr) = text.split_once('=').ok_or("expected ID=HOST:PORT, as in 1=127.0.0.1:7001")?;
+    Ok((id.trim().to_owned(), addr.trim().to_owned()))
+}
+
+impl Args {
+    /// The settings in force, from all sources.
+    fn settings(&self) -> Result<Settings, Fail> {
+        let mut layers = Layers::default();
+        if let Some(path) = &self.config {
+            layers.file(path)?;
+        }
+        let vars =
+            std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()));
+        for setting in layers::from_env(vars) {
+            layers.set(&setting)?;
+        }
+        for (flag, value) in self.flags()? {
+            let path = flag.replace('-', "_");
+            let setting = Setting { origin: format!("--{flag} or DUET_{}", path.to_uppercase()), path, value };
+            layers.set(&setting)?;
+        }
+        for setting in &self.set {
+            layers.set(setting)?;
+        }
+        layers.settings()
+    }
+
+    /// The flags that were given, as settings.
+    fn flags(&self) -> Result<Vec<(&'static str, Value)>, Fail> {
+        let text = |s: &String| Value::String(s.clone());
+        let path = |p: &PathBuf| Value::String(p.display().to_string());
+        let number = |flag: &str, n: u64| {
+            let fits = i64::try_from(n).map(Value::Integer);
+            fits.map_err(|_| Fail::usage(format!("--{flag} {n}: must be at most {}", i64::MAX)))
+        };
+        let member = self.member.map(|m| if matches!(m, MemberArg::Voter) { "voter" } else { "observer" });
+        let all = [
+            ("protocol", self.protocol.map(|p| Value::String(p.to_string()))),
+            ("cluster", self.cluster.as_ref().map(text)),
+            ("id", self.id.map(|n| number("id", n)).transpose()?),
+            ("member", member.map(|m| Value::String(m.into()))),
+            ("voters", self.voter_table()?),
+            ("peer-listen", self.peer_listen.as_ref().map(text)),
+            ("client-listen", self.client_listen.as_ref().map(text)),
+            ("data", self.data.as_ref().map(path)),
+            ("trace", self.trace.as_ref().map(path)),
+            ("seed", self.seed.map(|n| number("seed", n)).transpose()?),
+        ];
+        Ok(all.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect())
+    }
+
+    fn voter_table(&self) -> Result<Option<Value>, Fail> {
+        let mut table = Table::new();
+        for (id, addr) in &self.voters {
+            if let Some(before) = table.insert(id.clone(), Value::String(addr.clone())) {
+                return Err(Fail::usage(format!("--voters gives {id} twice: {id}={before} and {id}={addr}"))
+                    .hint("every voter has an id of its own"));
+            }
+        }
+        Ok((!table.is_empty()).then_some(Value::Table(table)))
+    }
+}
+
+/// Runs `duet node` until SIGINT or SIGTERM comes, stdin ends (with `--parent-watch`), or its disk fails.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
+    let settings = args.settings()?;
+    if args.print_config {
+        return print_config(&settings, ui);
+    }
+    settings.check().map_err(|e| {
+        Fail::usage(e.to_string()).hint("`duet node --help` shows examples, `duet node --print-config` every setting")
+    })?;
+    Err(Fail::new(Exit::NothingRan, "nodes are not in this build yet").into())
+}
+
+fn print_config(settings: &Settings, ui: Ui) -> anyhow::Result<Exit> {
+    if ui.json {
+        ui.json_line(settings)?;
+    } else {
+        ui.bytes(settings.to_toml()?.as_bytes())?;
+    }
+    if let Err(e) = settings.clone().check() {
+        ui.say(format!("a node would not start with this yet: {e}"));
+    }
+    Ok(Exit::Good)
+}
