@@ -4,7 +4,122 @@
 //! same storage code. Two workers own it: the log worker takes [`LogOp`]s (log and hard state, in order, with group
 //! commit), the snapshot worker takes [`SnapshotOp`]s. A worker is a value too: it is given a batch of operations and
 //! answers with events. The tokio shell runs each on a thread of its own; a simulator calls them when it likes.
+//!
+//! ```text
+//! folder/hard                                     whose folder it is, and the hard state
+//! folder/log/0000000000000001.wal ...             the log, in segments
+//! folder/snapshots/<epoch>-<counter>.snap         snapshots, by the last id they cover, in hexadecimal
+//! ```
 
+mod config;
+mod error;
+pub mod fs;
+mod hard;
+pub mod mem_fs;
 pub mod ops;
+mod real_fs;
+mod snapshot;
+mod wal;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use config::StorageConfig;
+pub use error::StorageError;
+pub use fs::Fs;
+pub use hard::Identity;
+pub use mem_fs::MemFs;
 pub use ops::{LogEvent, LogLine, LogOp, SnapshotEvent, SnapshotOp};
+pub use real_fs::RealFs;
+pub use snapshot::{SnapshotBody, Snapshots};
+pub use worker::{LogWorker, SnapshotWorker};
+
+use self::fs::DirLock;
+use self::hard::HardFile;
+use self::snapshot::Store;
+use self::wal::Wal;
+use crate::log::LogView;
+use crate::metrics::Counters;
+use crate::types::LogId;
+
+/// A node's folder, opened: what it holds, and who works on it from here on. The folder stays locked until both workers
+/// are dropped.
+#[derive(Debug)]
+pub struct Opened {
+    /// The hard state saved last, in the protocol's postcard form. None if none was ever saved.
+    pub hard: Option<Vec<u8>>,
+    /// The last id covered by the newest valid snapshot, or zero.
+    pub snapshot: LogId,
+    /// The durable log. Its base is at most `snapshot`, and everything after `snapshot` is in memory.
+    pub log: LogView,
+    /// The stored snapshots: [`Snapshots::read`] opens one for restoring the state machine.
+    pub snapshots: Snapshots,
+    /// Takes the operations on log and hard state.
+    pub log_worker: LogWorker,
+    /// Takes the operations on snapshots.
+    pub snapshot_worker: SnapshotWorker,
+}
+
+/// The entry to this module.
+#[derive(Debug)]
+pub struct Storage;
+
+impl Storage {
+    /// Opens a node's folder, creating it for a node that never ran. Repairs what a crash can leave; refuses everything
+    /// else, with an error that names file and offset.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        identity: &Identity,
+        config: &StorageConfig,
+        counters: &Arc<Counters>,
+    ) -> Result<Opened, StorageError> {
+        config.validate()?;
+        let log_dir = dir.join("log");
+        let snapshot_dir = dir.join("snapshots");
+        for dir in [dir, &log_dir, &snapshot_dir] {
+            fs.create_dir(dir).map_err(|e| StorageError::io("create the directory", dir, e))?;
+        }
+        let lock = lock(&**fs, dir)?;
+        let (mut hard, exists) = HardFile::open(fs, dir, identity, counters)?;
+        let snapshots = Snapshots::open(fs, &snapshot_dir)?;
+        if !exists && !snapshots.ids()?.is_empty() {
+            return Err(forgotten(dir, "there are snapshots"));
+        }
+        let snapshot = snapshots.newest_valid()?.unwrap_or(LogId::ZERO);
+        let (wal, log) = Wal::open(fs, &log_dir, config, counters, snapshot, !exists)?;
+        if !exists {
+            if !wal.is_pristine() {
+                return Err(forgotten(dir, "there are log entries"));
+            }
+            // Last of all: from now on a missing log is an error.
+            hard.write()?;
+        }
+        Ok(Opened {
+            hard: hard.hard().map(<[u8]>::to_vec),
+            snapshot,
+            log,
+            snapshots: snapshots.clone(),
+            log_worker: LogWorker::new(wal, hard, Arc::clone(&lock)),
+            snapshot_worker: SnapshotWorker::new(Store::new(snapshots, config.keep_snapshots), lock),
+        })
+    }
+}
+
+fn lock(fs: &dyn Fs, dir: &Path) -> Result<Arc<dyn DirLock>, StorageError> {
+    match fs.lock_dir(dir) {
+        Ok(lock) => Ok(Arc::from(lock)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(StorageError::InUse { dir: dir.to_owned() }),
+        Err(e) => Err(StorageError::io("lock", dir, e)),
+    }
+}
+
+fn forgotten(dir: &Path, but: &str) -> StorageError {
+    let what = format!("{but}, but no hard state: what this node has voted for is lost");
+    StorageError::Missing { path: dir.join("hard"), what }
+}

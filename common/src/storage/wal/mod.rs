@@ -1,0 +1,211 @@
+//! The write-ahead log: segments of checksummed records, one per entry, appended and synced in order.
+//!
+//! What it promises: an entry that [`Wal::sync`] returned for is there after any crash, and so are all entries before
+//! it; entries are never invented, reordered or taken from elsewhere; what was truncated does not come back once
+//! something was written over it. What survives a crash is a prefix of what was appended. It does not repair: bytes
+//! which it once made durable and which are different now are refused, by [`recovery`] with the file and the offset.
+//!
+//! How the order of steps makes that true at each point:
+//! - A new segment is created only after the one before it was synced. So only the last one can have a torn end.
+//! - `truncate` removes segments from the end, one durable removal at a time, then cuts the last one left: a crash in
+//!   between leaves a longer prefix, never a gap. Nothing is appended before all of it is durable.
+//! - `compact` removes segments from the front, one durable removal at a time.
+//! - `reset` first makes a new segment durable whose header says that the log starts there, then removes the others.
+
+mod read;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod torn;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::record::{Place, RECORD_HEADER};
+use self::segment::{SEGMENT_HEADER, Segment, SegmentHeader};
+use super::config::StorageConfig;
+use super::error::StorageError;
+use super::fs::{Fs, Named, sync_dir, unlink};
+use crate::entries::Entries;
+use crate::log::LogView;
+use crate::metrics::Counters;
+use crate::types::LogId;
+
+/// An open log. After any error it must not be used any more; its owner sees to that.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    config: StorageConfig,
+    counters: Arc<Counters>,
+    /// Which ids are in the log. It holds no entries.
+    ids: LogView,
+    /// Oldest first, at least one; the last one is written to.
+    segments: VecDeque<Segment>,
+    active: Named,
+    /// Records that belong at the active segment's end and are not yet written. Reused for ever.
+    buf: Vec<u8>,
+    /// Up to where the active segment is synced.
+    synced: u64,
+}
+
+/// Whether an entry `next` may stand right after `last` in a log.
+fn follows(last: LogId, next: LogId) -> bool {
+    if next.epoch == last.epoch {
+        last.counter.checked_add(1) == Some(next.counter)
+    } else {
+        next.epoch > last.epoch && next.counter > 0
+    }
+}
+
+impl Wal {
+    /// The id before the first entry.
+    pub(crate) fn base(&self) -> LogId {
+        self.ids.base()
+    }
+
+    /// The last entry appended, or the base.
+    pub(crate) fn last(&self) -> LogId {
+        self.ids.last()
+    }
+
+    /// Adds a run at the end. It is durable after the next [`sync`](Self::sync).
+    pub(crate) fn append(&mut self, run: &Entries) -> Result<(), StorageError> {
+        if !follows(self.last(), run.first()) {
+            return Err(self.misplaced("append", run.first()));
+        }
+        for (id, payload) in run.iter() {
+            let end = self.segments[self.segments.len() - 1].end;
+            let full = end + (RECORD_HEADER + payload.len()) as u64 > self.config.segment_bytes;
+            if full && end > SEGMENT_HEADER {
+                self.roll()?;
+            }
+            let active = self.segments.back_mut().expect("there is an active segment");
+            let place = Place { segment: active.number, offset: active.end };
+            // Claiming too little unsynced only makes recovery stricter.
+            let unsynced = u32::try_from(active.end - self.synced).unwrap_or(u32::MAX);
+            record::encode(&mut self.buf, place, unsynced, id, run.kind(), payload);
+            active.note(id, payload.len());
+            if self.buf.len() >= self.config.write_bytes {
+                self.write()?;
+            }
+        }
+        self.ids.append(run.clone());
+        self.ids.release(run.last());
+        self.counters.entries_appended.add(run.len() as u64);
+        Ok(())
+    }
+
+    /// Makes everything appended so far durable: one write, one fdatasync. Does nothing when it is already.
+    pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
+        self.write()?;
+        let end = self.segments[self.segments.len() - 1].end;
+        if self.synced < end {
+            self.counters.fsyncs.add(1);
+            self.active.sync_data()?;
+            self.synced = end;
+        }
+        Ok(())
+    }
+
+    /// Hands what is in the buffer to the operating system.
+    fn write(&mut self) -> Result<(), StorageError> {
+        if self.buf.is_empty() {
+            return Ok(());
+        }
+        let end = self.segments[self.segments.len() - 1].end;
+        self.active.write_all_at(end - self.buf.len() as u64, &self.buf)?;
+        self.counters.log_bytes.add(self.buf.len() as u64);
+        self.buf.clear();
+        // One huge entry must not keep its memory for ever.
+        self.buf.shrink_to(self.config.write_bytes * 2);
+        Ok(())
+    }
+
+    /// Goes on in a new segment, once the old one is durable to its end.
+    fn roll(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        let old = &self.segments[self.segments.len() - 1];
+        self.start_segment(SegmentHeader { number: old.number + 1, base: old.last, starts_log: false })
+    }
+
+    fn start_segment(&mut self, header: SegmentHeader) -> Result<(), StorageError> {
+        self.counters.fsyncs.add(1);
+        let (segment, file) = Segment::create(&*self.fs, &self.dir, header)?;
+        self.segments.push_back(segment);
+        self.active = file;
+        self.synced = SEGMENT_HEADER;
+        Ok(())
+    }
+
+    /// Removes every entry after `after`, durably.
+    pub(crate) fn truncate(&mut self, after: LogId) -> Result<(), StorageError> {
+        if !self.ids.contains(after) {
+            return Err(self.misplaced("truncate after", after));
+        }
+        self.sync()?;
+        let keep = self.segments.partition_point(|s| s.base <= after);
+        let shortened = keep < self.segments.len();
+        while self.segments.len() > keep {
+            let number = self.segments[self.segments.len() - 1].number;
+            self.remove_durably(number)?;
+            self.segments.pop_back();
+        }
+        let segment = &self.segments[self.segments.len() - 1];
+        if shortened {
+            self.active = Named::open(&*self.fs, Segment::path(&self.dir, segment.number))?;
+            self.synced = segment.end;
+        }
+        if after < segment.last {
+            let end = if after == segment.base { SEGMENT_HEADER } else { self.end_of(after)? };
+            self.active.set_size(end)?;
+            self.counters.fsyncs.add(1);
+            self.active.sync_all()?;
+            let segment = self.segments.back_mut().expect("there is an active segment");
+            segment.cut(after, end);
+            self.synced = end;
+        }
+        self.ids.truncate_after(after);
+        Ok(())
+    }
+
+    /// Removes segments all of whose entries are at or below `upto`; gives the new base. The active segment stays.
+    pub(crate) fn compact(&mut self, upto: LogId) -> Result<LogId, StorageError> {
+        while self.segments.len() > 1 && self.segments[0].last <= upto {
+            self.remove_durably(self.segments[0].number)?;
+            self.segments.pop_front();
+            self.ids.compact(self.segments[0].base);
+        }
+        Ok(self.base())
+    }
+
+    /// Drops the whole log, durably; it starts again after `base`.
+    pub(crate) fn reset(&mut self, base: LogId) -> Result<(), StorageError> {
+        self.buf.clear();
+        let old: Vec<u64> = self.segments.iter().map(|s| s.number).collect();
+        let number = old.last().expect("there is an active segment") + 1;
+        self.start_segment(SegmentHeader { number, base, starts_log: true })?;
+        for number in old {
+            unlink(&*self.fs, &Segment::path(&self.dir, number))?;
+            self.segments.pop_front();
+        }
+        sync_dir(&*self.fs, &self.dir)?;
+        self.ids.reset(base);
+        Ok(())
+    }
+
+    /// Each removal is durable before the next: a directory that was synced once for several may keep any of them.
+    fn remove_durably(&self, number: u64) -> Result<(), StorageError> {
+        unlink(&*self.fs, &Segment::path(&self.dir, number))?;
+        sync_dir(&*self.fs, &self.dir)
+    }
+
+    fn misplaced(&self, action: &'static str, id: LogId) -> StorageError {
+        StorageError::Misplaced { action, id, base: self.base(), last: self.last() }
+    }
+}
