@@ -9,8 +9,18 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`frame`] | bytes to frames and back |
+//! | [`handshake`] | who is there, and who is refused |
+//! | [`peers`] | sessions between nodes over TCP |
+//! | [`server`] | the client port, and the client's side of it |
 
+mod accept;
 pub mod frame;
+pub mod handshake;
+mod link;
+pub mod peers;
+pub mod server;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -18,6 +28,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 pub use frame::{Frame, FrameError, FrameLimits};
+pub use handshake::{HandshakeError, RefusalCode, Welcome};
+pub use link::{FrameReader, QueueLimits};
+pub use peers::{PeerLimits, Transport, TransportConfig, TransportError};
+pub use server::{
+    ClientEvent, ClientLimits, ClientListener, ClientPortConfig, ConnId, FrameWriter, FramedConn, connect_client,
+};
 
 use crate::codec::Message;
 use crate::types::{Member, NodeId};

@@ -1,0 +1,655 @@
+//! Who is there: the first bytes on every connection, each way, before any frame.
+//!
+//! ```text
+//! "DUETwire" | u16 version | u8 kind | u16 length | payload | u32 crc32c of all before     (little-endian)
+//!
+//! peer:    dialer -> PeerHello    acceptor -> Welcome or Refused    dialer -> Confirm or Refused
+//! client:  client -> ClientHello  node     -> Welcome or Refused
+//! ```
+//!
+//! Without it a node started with last week's address list would take part in another cluster's elections, and one vote
+//! cast in the wrong cluster is enough for two leaders. Each side judges the other; whoever refuses says why before it
+//! closes, so that both logs name the mistake. The layout of the first 13 bytes and of `Refused` (u16 code, text) stays
+//! the same in all versions: it is how versions tell each other that they differ. A stranger (HTTP, a port scan) is
+//! recognised by its first wrong byte and gets no answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::frame::decode_header;
+use crate::quorum::Voters;
+use crate::types::{Member, NodeId};
+
+/// The version of handshake, framing and messages together. Nodes of different versions refuse each other.
+pub const VERSION: u16 = 1;
+/// The longest name of a cluster or protocol, in bytes.
+pub const MAX_NAME: usize = 128;
+const MAGIC: [u8; 8] = *b"DUETwire";
+const FIXED: usize = 13;
+const MAX_PAYLOAD: usize = 1024;
+
+/// Why a connection did not become a session. The numbers travel; they never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// Another version of the wire format.
+    Version,
+    /// Another cluster.
+    Cluster,
+    /// Another replication protocol.
+    Protocol,
+    /// Meant for another node.
+    Target,
+    /// The caller has the id of the node it called.
+    OwnId,
+    /// A voter that is not in the configuration.
+    NotAVoter,
+    /// An observer with the id of a voter, or the other way round.
+    Member,
+    /// This node dials that one, not the other way round.
+    Direction,
+    /// As many as are allowed are connected.
+    Full,
+    /// A client on the peer port or a peer on the client port.
+    WrongPort,
+    /// It could not be read.
+    Malformed,
+    /// A code this version does not know.
+    Other(u16),
+}
+
+impl RefusalCode {
+    const KNOWN: [Self; 11] = [
+        Self::Version,
+        Self::Cluster,
+        Self::Protocol,
+        Self::Target,
+        Self::OwnId,
+        Self::NotAVoter,
+        Self::Member,
+        Self::Direction,
+        Self::Full,
+        Self::WrongPort,
+        Self::Malformed,
+    ];
+
+    fn to_wire(self) -> u16 {
+        match self {
+            Self::Other(n) => n,
+            known => Self::KNOWN.iter().position(|c| *c == known).map_or(0, |i| i as u16 + 1),
+        }
+    }
+
+    fn from_wire(n: u16) -> Self {
+        let known = n.checked_sub(1).and_then(|i| Self::KNOWN.get(usize::from(i)));
+        known.copied().unwrap_or(Self::Other(n))
+    }
+}
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// What came is not ours at all.
+    #[error("a stranger: its first bytes are \"{0}\"")]
+    Stranger(String),
+    /// Another version.
+    #[error("it speaks version {theirs}, this is version {ours}")]
+    Version {
+        /// [`VERSION`].
+        ours: u16,
+        /// What it said.
+        theirs: u16,
+    },
+    /// Another cluster.
+    #[error("it belongs to cluster {theirs:?}, this is {ours:?}")]
+    Cluster {
+        /// This node's.
+        ours: String,
+        /// What it said.
+        theirs: String,
+    },
+    /// Another replication protocol.
+    #[error("it speaks {theirs:?}, this node {ours:?}")]
+    Protocol {
+        /// This node's.
+        ours: String,
+        /// What it said.
+        theirs: String,
+    },
+    /// Addresses are mixed up.
+    #[error("{asked} was wanted, {found} is here")]
+    Target {
+        /// The id that was wanted.
+        asked: NodeId,
+        /// The id that is there.
+        found: NodeId,
+    },
+    /// Two nodes were started with one id, or a node calls itself.
+    #[error("it says it is {0}, which is this node")]
+    OwnId(NodeId),
+    /// It says it is a voter, and the configuration does not know it.
+    #[error("{id} says it is a voter; the voters are {voters:?}")]
+    NotAVoter {
+        /// What it said.
+        id: NodeId,
+        /// The voters as this node knows them.
+        voters: Vec<NodeId>,
+    },
+    /// It claims what the configuration says is someone else.
+    #[error("{id} says it is {claimed:?}, which does not fit the configuration here")]
+    Member {
+        /// What it said.
+        id: NodeId,
+        /// What it said.
+        claimed: Member,
+    },
+    /// Of two voters the one with the larger id dials; observers are never dialled.
+    #[error("{from} must not dial {to}")]
+    Direction {
+        /// Who dialled.
+        from: NodeId,
+        /// Whom.
+        to: NodeId,
+    },
+    /// As many as are allowed are connected.
+    #[error("{limit} are connected already")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// A client on the peer port or a peer on the client port.
+    #[error("a {0} on a port that is not for it")]
+    WrongPort(&'static str),
+    /// It could not be read.
+    #[error("malformed handshake: {0}")]
+    Malformed(String),
+    /// The other side refused this one.
+    #[error("refused by the other side ({code:?}): {text:?}")]
+    Refused {
+        /// The reason as a number.
+        code: RefusalCode,
+        /// The reason in its words.
+        text: String,
+    },
+    /// Too slow.
+    #[error("no handshake within {0:?}")]
+    TimedOut(Duration),
+    /// It closed before it had said enough.
+    #[error("closed during the handshake")]
+    Closed,
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl HandshakeError {
+    /// What the other side is told; None when there is nobody to tell.
+    pub fn code(&self) -> Option<RefusalCode> {
+        Some(match self {
+            Self::Version { .. } => RefusalCode::Version,
+            Self::Cluster { .. } => RefusalCode::Cluster,
+            Self::Protocol { .. } => RefusalCode::Protocol,
+            Self::Target { .. } => RefusalCode::Target,
+            Self::OwnId(_) => RefusalCode::OwnId,
+            Self::NotAVoter { .. } => RefusalCode::NotAVoter,
+            Self::Member { .. } => RefusalCode::Member,
+            Self::Direction { .. } => RefusalCode::Direction,
+            Self::Full { .. } => RefusalCode::Full,
+            Self::WrongPort(_) => RefusalCode::WrongPort,
+            Self::Malformed(_) => RefusalCode::Malformed,
+            Self::Stranger(_) | Self::Refused { .. } | Self::TimedOut(_) | Self::Closed | Self::Io(_) => return None,
+        })
+    }
+
+    /// Whether somebody was refused, as opposed to a connection that merely failed.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Closed | Self::Io(_))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    PeerHello = 1,
+    ClientHello = 2,
+    Welcome = 3,
+    Refused = 4,
+    Confirm = 5,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::PeerHello, Self::ClientHello, Self::Welcome, Self::Refused, Self::Confirm];
+}
+
+/// What a node says of itself to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PeerHello {
+    pub(super) cluster: String,
+    pub(super) protocol: String,
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    pub(super) member: Member,
+}
+
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ClientHello {
+    /// Empty: any.
+    cluster: String,
+}
+
+/// What a node says to a client it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The cluster's name.
+    pub cluster: String,
+    /// `raft` or `zab`.
+    pub protocol: String,
+    /// The node that answers.
+    pub node: NodeId,
+}
+
+/// What a node knows, to judge others by.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) cluster: String,
+    pub(super) protocol: String,
+    pub(super) id: NodeId,
+    pub(super) member: Member,
+    pub(super) voters: Voters,
+}
+
+impl Identity {
+    fn hello(&self, to: NodeId) -> PeerHello {
+        let (cluster, protocol) = (self.cluster.clone(), self.protocol.clone());
+        PeerHello { cluster, protocol, from: self.id, to, member: self.member }
+    }
+
+    /// The rules that hold whoever dialled.
+    fn judge(&self, hello: &PeerHello) -> Result<(), HandshakeError> {
+        let same = |ours: &String, theirs: &String| (ours != theirs).then(|| (ours.clone(), theirs.clone()));
+        if let Some((ours, theirs)) = same(&self.cluster, &hello.cluster) {
+            return Err(HandshakeError::Cluster { ours, theirs });
+        }
+        if let Some((ours, theirs)) = same(&self.protocol, &hello.protocol) {
+            return Err(HandshakeError::Protocol { ours, theirs });
+        }
+        if hello.to != self.id {
+            return Err(HandshakeError::Target { asked: hello.to, found: self.id });
+        }
+        if hello.from == self.id || hello.from == NodeId(0) {
+            return Err(HandshakeError::OwnId(hello.from));
+        }
+        match (hello.member, self.voters.contains(hello.from)) {
+            (Member::Voter, false) => {
+                Err(HandshakeError::NotAVoter { id: hello.from, voters: self.voters.ids().to_vec() })
+            }
+            (Member::Observer, true) => Err(HandshakeError::Member { id: hello.from, claimed: hello.member }),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge_caller(&self, hello: &PeerHello) -> Result<(), HandshakeError> {
+        self.judge(hello)?;
+        if dials(hello.from, hello.member, self.id, self.member) {
+            Ok(())
+        } else {
+            Err(HandshakeError::Direction { from: hello.from, to: self.id })
+        }
+    }
+
+    fn judge_called(&self, target: NodeId, hello: &PeerHello) -> Result<(), HandshakeError> {
+        if hello.from != target {
+            return Err(HandshakeError::Target { asked: target, found: hello.from });
+        }
+        self.judge(hello)?;
+        if hello.member == Member::Voter {
+            Ok(())
+        } else {
+            Err(HandshakeError::Member { id: target, claimed: hello.member })
+        }
+    }
+}
+
+/// Which node of a pair dials, so that there is one connection and not two: between voters the one with the larger id,
+/// an observer every voter, nobody an observer.
+pub(super) fn dials(from: NodeId, from_member: Member, to: NodeId, to_member: Member) -> bool {
+    match (from_member, to_member) {
+        (Member::Voter, Member::Voter) => from > to,
+        (Member::Observer, Member::Voter) => true,
+        (_, Member::Observer) => false,
+    }
+}
+
+/// The dialling side. Afterwards the stream carries frames.
+pub(super) async fn dial(me: &Identity, target: NodeId, stream: &mut TcpStream) -> Result<PeerHello, HandshakeError> {
+    write(stream, Kind::PeerHello, &me.hello(target)).await?;
+    let judged = match read(stream).await {
+        Ok((Kind::Welcome, payload)) => {
+            payload_as::<PeerHello>(&payload).and_then(|h| me.judge_called(target, &h).map(|()| h))
+        }
+        Ok((kind, _)) => Err(unexpected(kind)),
+        Err(e) => Err(e),
+    };
+    match judged {
+        Ok(hello) => {
+            write(stream, Kind::Confirm, &()).await?;
+            Ok(hello)
+        }
+        Err(error) => Err(refuse(stream, error).await),
+    }
+}
+
+/// The accepting side. `room` may refuse a caller that is otherwise welcome.
+pub(super) async fn accept(
+    me: &Identity,
+    stream: &mut TcpStream,
+    room: impl FnOnce(&PeerHello) -> Result<(), HandshakeError>,
+) -> Result<PeerHello, HandshakeError> {
+    let judged = match read(stream).await {
+        Ok((Kind::PeerHello, payload)) => {
+            payload_as::<PeerHello>(&payload).and_then(|h| me.judge_caller(&h).and_then(|()| room(&h)).map(|()| h))
+        }
+        Ok((Kind::ClientHello, _)) => Err(HandshakeError::WrongPort("client")),
+        Ok((kind, _)) => Err(unexpected(kind)),
+        Err(e) => Err(e),
+    };
+    match judged {
+        Ok(hello) => {
+            write(stream, Kind::Welcome, &me.hello(hello.from)).await?;
+            // Only now is it sure that the caller takes this node too; a session that exists is not given up before.
+            match read(stream).await? {
+                (Kind::Confirm, _) => Ok(hello),
+                (kind, _) => Err(unexpected(kind)),
+            }
+        }
+        Err(error) => Err(refuse(stream, error).await),
+    }
+}
+
+/// A client's side.
+pub(super) async fn dial_as_client(cluster: &str, stream: &mut TcpStream) -> Result<Welcome, HandshakeError> {
+    write(stream, Kind::ClientHello, &ClientHello { cluster: cluster.to_owned() }).await?;
+    match read(stream).await? {
+        (Kind::Welcome, payload) => payload_as(&payload),
+        (kind, _) => Err(unexpected(kind)),
+    }
+}
+
+/// A node's side of a client's connection.
+pub(super) async fn accept_client(
+    welcome: &Welcome,
+    stream: &mut TcpStream,
+    room: impl FnOnce() -> Result<(), HandshakeError>,
+) -> Result<(), HandshakeError> {
+    let judged = match read(stream).await {
+        Ok((Kind::ClientHello, payload)) => payload_as::<ClientHello>(&payload).and_then(|hello| {
+            if !hello.cluster.is_empty() && hello.cluster != welcome.cluster {
+                return Err(HandshakeError::Cluster { ours: welcome.cluster.clone(), theirs: hello.cluster });
+            }
+            room()
+        }),
+        Ok((Kind::PeerHello, _)) => Err(HandshakeError::WrongPort("peer")),
+        Ok((kind, _)) => Err(unexpected(kind)),
+        Err(e) => Err(e),
+    };
+    match judged {
+        Ok(()) => Ok(write(stream, Kind::Welcome, welcome).await?),
+        Err(error) => Err(refuse(stream, error).await),
+    }
+}
+
+fn unexpected(kind: Kind) -> HandshakeError {
+    HandshakeError::Malformed(format!("{kind:?} was not expected"))
+}
+
+fn payload_as<T: DeserializeOwned>(payload: &[u8]) -> Result<T, HandshakeError> {
+    decode_header(payload).map_err(|e| HandshakeError::Malformed(e.to_string()))
+}
+
+/// Tells the other side why, as far as it can be told, and closes for writing. Gives the error back.
+async fn refuse(stream: &mut TcpStream, error: HandshakeError) -> HandshakeError {
+    if let Some(code) = error.code() {
+        let mut payload = code.to_wire().to_le_bytes().to_vec();
+        let text = error.to_string();
+        payload.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(MAX_PAYLOAD / 2)]);
+        // If it cannot be told, the error at hand is still the one that matters.
+        let _ = write_raw(stream, Kind::Refused, &payload).await;
+        let _ = stream.shutdown().await;
+    }
+    error
+}
+
+async fn write<T: Serialize>(stream: &mut TcpStream, kind: Kind, value: &T) -> Result<(), HandshakeError> {
+    let payload = postcard::to_stdvec(value).map_err(|e| HandshakeError::Malformed(e.to_string()))?;
+    Ok(write_raw(stream, kind, &payload).await?)
+}
+
+async fn write_raw(stream: &mut TcpStream, kind: Kind, payload: &[u8]) -> std::io::Result<()> {
+    stream.write_all(&message(VERSION, kind as u8, payload)).await
+}
+
+fn message(version: u16, kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.push(kind);
+    bytes.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+async fn read(stream: &mut TcpStream) -> Result<(Kind, Vec<u8>), HandshakeError> {
+    let mut fixed = [0; FIXED];
+    let mut have = 0;
+    while have < FIXED {
+        let n = stream.read(&mut fixed[have..]).await?;
+        let magic = have.min(MAGIC.len())..(have + n).min(MAGIC.len());
+        if fixed[magic.clone()] != MAGIC[magic] {
+            return Err(HandshakeError::Stranger(fixed[..have + n].escape_ascii().to_string()));
+        }
+        have += n;
+        if n == 0 {
+            return Err(HandshakeError::Closed);
+        }
+    }
+    let number = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
+    let (theirs, kind, length) = (number(8), fixed[10], usize::from(number(11)));
+    if length > MAX_PAYLOAD {
+        return Err(HandshakeError::Malformed(format!("{length} bytes, at most {MAX_PAYLOAD} are allowed")));
+    }
+    // Read to the end even if the version is wrong: closing with unread bytes would reset the connection, and the
+    // other side might never see why.
+    let mut payload = vec![0; length + 4];
+    stream.read_exact(&mut payload).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
+        _ => HandshakeError::Io(e),
+    })?;
+    let crc = payload.split_off(length);
+    if crc32c::crc32c_append(crc32c::crc32c(&fixed), &payload).to_le_bytes()[..] != crc[..] {
+        return Err(HandshakeError::Malformed("wrong checksum".into()));
+    }
+    if kind == Kind::Refused as u8 {
+        return Err(refusal(&payload));
+    }
+    if theirs != VERSION {
+        return Err(HandshakeError::Version { ours: VERSION, theirs });
+    }
+    match Kind::ALL.into_iter().find(|k| *k as u8 == kind) {
+        Some(kind) => Ok((kind, payload)),
+        None => Err(HandshakeError::Malformed(format!("unknown kind {kind}"))),
+    }
+}
+
+fn refusal(payload: &[u8]) -> HandshakeError {
+    match payload.split_first_chunk() {
+        Some((code, text)) => HandshakeError::Refused {
+            code: RefusalCode::from_wire(u16::from_le_bytes(*code)),
+            text: String::from_utf8_lossy(text).into_owned(),
+        },
+        None => HandshakeError::Malformed("a refusal without a code".into()),
+    }
+}
+
+/// A name is short enough for the handshake and says something.
+pub(super) fn check_name(field: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(format!("{field} has {} bytes, 1 to {MAX_NAME} are allowed", name.len()));
+    }
+    Ok(())
+}
+
+impl fmt::Display for PeerHello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?}) of {:?}", self.from, self.member, self.cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn me(id: u64, member: Member) -> Identity {
+        let voters = Voters::new([1, 2, 3].map(NodeId));
+        Identity { cluster: "here".into(), protocol: "raft".into(), id: NodeId(id), member, voters }
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (dialled, listener.accept().await.unwrap().0)
+    }
+
+    type Outcome = Result<PeerHello, HandshakeError>;
+
+    async fn shake(caller: &Identity, target: u64, called: &Identity) -> (Outcome, Outcome) {
+        let (mut a, mut b) = pair().await;
+        // Each side drops its stream when it is done, as the real callers do.
+        tokio::join!(async move { dial(caller, NodeId(target), &mut a).await }, async move {
+            accept(called, &mut b, |_| Ok(())).await
+        })
+    }
+
+    #[tokio::test]
+    async fn both_learn_who_the_other_is() {
+        let (a, b) = shake(&me(3, Member::Voter), 1, &me(1, Member::Voter)).await;
+        assert_eq!((a.unwrap().from, b.unwrap().from), (NodeId(1), NodeId(3)));
+        let (a, b) = shake(&me(9, Member::Observer), 3, &me(3, Member::Voter)).await;
+        assert_eq!((a.unwrap().member, b.unwrap().member), (Member::Voter, Member::Observer));
+    }
+
+    /// Every mismatch ends in its own error on the refusing side, and its code on the other.
+    #[tokio::test]
+    async fn mismatches_are_named_on_both_sides() {
+        let voter = |id| me(id, Member::Voter);
+        let cases = [
+            (Identity { cluster: "there".into(), ..voter(3) }, 1, voter(1), RefusalCode::Cluster),
+            (Identity { protocol: "zab".into(), ..voter(3) }, 1, voter(1), RefusalCode::Protocol),
+            (voter(3), 2, voter(1), RefusalCode::Target),
+            (voter(1), 1, voter(1), RefusalCode::OwnId),
+            (voter(7), 1, voter(1), RefusalCode::NotAVoter),
+            (me(3, Member::Observer), 1, voter(1), RefusalCode::Member),
+            (voter(1), 3, voter(3), RefusalCode::Direction),
+        ];
+        for (caller, target, called, code) in cases {
+            let (a, b) = shake(&caller, target, &called).await;
+            assert_eq!(b.unwrap_err().code(), Some(code));
+            let Err(HandshakeError::Refused { code: told, text }) = a else { panic!("{code:?}: {a:?}") };
+            assert_eq!(told, code);
+            assert!(!text.is_empty());
+        }
+        // The dialler refuses too: n1 here thinks it is an observer.
+        let (a, b) = shake(&voter(3), 1, &me(1, Member::Observer)).await;
+        assert!(a.is_err() && b.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_caller_refuses_a_node_that_is_not_what_it_dialled() {
+        let (mut a, mut b) = pair().await;
+        let caller = me(3, Member::Voter);
+        let impostor = async move {
+            read(&mut b).await.unwrap();
+            let mut hello = me(2, Member::Voter).hello(NodeId(3));
+            hello.member = Member::Voter;
+            write(&mut b, Kind::Welcome, &hello).await.unwrap();
+            read(&mut b).await
+        };
+        let (refused, told) = tokio::join!(dial(&caller, NodeId(1), &mut a), impostor);
+        assert!(matches!(refused, Err(HandshakeError::Target { asked: NodeId(1), found: NodeId(2) })));
+        assert!(matches!(told, Err(HandshakeError::Refused { code: RefusalCode::Target, .. })));
+    }
+
+    #[tokio::test]
+    async fn other_versions_are_told_so() {
+        let (mut a, mut b) = pair().await;
+        a.write_all(&message(VERSION + 1, Kind::PeerHello as u8, b"who knows what")).await.unwrap();
+        let called = me(1, Member::Voter);
+        let error = accept(&called, &mut b, |_| Ok(())).await.unwrap_err();
+        assert!(matches!(error, HandshakeError::Version { ours: VERSION, theirs } if theirs == VERSION + 1));
+        assert!(matches!(read(&mut a).await, Err(HandshakeError::Refused { code: RefusalCode::Version, .. })));
+    }
+
+    #[tokio::test]
+    async fn strangers_are_recognised_by_their_first_byte() {
+        for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"\x16", b"DUETwar"] {
+            let (mut a, mut b) = pair().await;
+            a.write_all(bytes).await.unwrap();
+            let error = accept(&me(1, Member::Voter), &mut b, |_| Ok(())).await.unwrap_err();
+            assert!(matches!(&error, HandshakeError::Stranger(_)), "{error}");
+            drop(b);
+            assert!(matches!(a.read(&mut [0; 64]).await, Ok(0) | Err(_)), "no answer");
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_excess_and_wrong_ports_are_refused() {
+        let hello = postcard::to_stdvec(&me(3, Member::Voter).hello(NodeId(1))).unwrap();
+        let mut damaged = message(VERSION, Kind::PeerHello as u8, &hello);
+        damaged[20] ^= 1;
+        let mut trailing = hello.clone();
+        trailing.push(0);
+        let client = postcard::to_stdvec(&ClientHello { cluster: String::new() }).unwrap();
+        let cases = [
+            (damaged, RefusalCode::Malformed),
+            (message(VERSION, Kind::PeerHello as u8, &trailing), RefusalCode::Malformed),
+            (message(VERSION, Kind::PeerHello as u8, &[0; MAX_PAYLOAD + 1]), RefusalCode::Malformed),
+            (message(VERSION, 77, &hello), RefusalCode::Malformed),
+            (message(VERSION, Kind::Confirm as u8, &[]), RefusalCode::Malformed),
+            (message(VERSION, Kind::ClientHello as u8, &client), RefusalCode::WrongPort),
+        ];
+        for (bytes, code) in cases {
+            let (mut a, mut b) = pair().await;
+            a.write_all(&bytes).await.unwrap();
+            let error = accept(&me(1, Member::Voter), &mut b, |_| Ok(())).await.unwrap_err();
+            assert_eq!(error.code(), Some(code), "{error}");
+            let Err(HandshakeError::Refused { code: told, .. }) = read(&mut a).await else { panic!("{code:?}") };
+            assert_eq!(told, code);
+        }
+    }
+
+    #[test]
+    fn codes_keep_their_numbers() {
+        for code in RefusalCode::KNOWN {
+            assert_eq!(RefusalCode::from_wire(code.to_wire()), code);
+        }
+        assert_eq!((RefusalCode::Version.to_wire(), RefusalCode::Malformed.to_wire()), (1, 11));
+        assert_eq!(RefusalCode::from_wire(0), RefusalCode::Other(0));
+        assert_eq!(RefusalCode::from_wire(500), RefusalCode::Other(500));
+    }
+
+    #[test]
+    fn of_each_pair_exactly_one_dials() {
+        let all = [(1, Member::Voter), (2, Member::Voter), (8, Member::Observer), (9, Member::Observer)];
+        for (a, am) in all {
+            for (b, bm) in all.iter().copied().filter(|(b, _)| *b != a) {
+                let ways = [dials(NodeId(a), am, NodeId(b), bm), dials(NodeId(b), bm, NodeId(a), am)];
+                let links = ways.iter().filter(|w| **w).count();
+                assert_eq!(links, usize::from(am == Member::Voter || bm == Member::Voter), "{a} {b}");
+            }
+        }
+    }
+}
