@@ -8,6 +8,7 @@
 //! | [`storage`] | write-ahead log, snapshots, hard state, over a small file-system trait |
 //! | [`state_machine`] | what the log drives |
 //! | [`client`] | what clients say to a node, and the library that says it |
+//! | [`node`] | protocol, log, state machine and clients together: a synchronous replica, and the shell that runs it |
 //! | [`transport`] | framed sessions between nodes, framed connections of clients |
 //! | [`metrics`] | counters |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
@@ -17,6 +18,7 @@ pub mod codec;
 pub mod entries;
 pub mod log;
 pub mod metrics;
+pub mod node;
 pub mod protocol;
 pub mod quorum;
 pub mod rng;

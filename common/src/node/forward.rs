@@ -1,0 +1,170 @@
+//! What replicas say to each other beside the protocol: a write that reached a follower goes on to the leader.
+//!
+//! A forwarded write is sent once. When its answer cannot come any more (the session to the leader ended, or another
+//! leads), nobody here knows whether it took effect, and the client is told so: `Unknown`. Sending it again from here
+//! could apply it twice; the client asks again under the same `(session, seq)`, which cannot.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::io::PeerOut;
+use super::proposals::Queued;
+use super::replica::{Replica, decode_traced};
+use super::requests::{Origin, Ticket};
+use crate::client::wire::Answer;
+use crate::protocol::{Input as CoreInput, Protocol, Refusal};
+use crate::transport::{FrameError, Session};
+use crate::types::{NodeId, Role};
+
+/// A frame's header on the relay channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relay {
+    /// Propose the body: an envelope and its command.
+    Write {
+        /// The sender's number for it, unique as long as its process runs.
+        token: u64,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// The sender's number for it.
+        token: u64,
+        /// To whom.
+        to: Option<NodeId>,
+    },
+    /// The answer to one of these; what the state machine said is the body.
+    Answer {
+        /// As asked.
+        token: u64,
+        /// How it went.
+        answer: Answer,
+    },
+}
+
+impl Relay {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "FORWARD",
+            Self::Transfer { .. } => "FORWARD-TRANSFER",
+            Self::Answer { .. } => "FORWARDED",
+        }
+    }
+}
+
+/// What was forwarded and not answered.
+#[derive(Debug, Default)]
+pub(super) struct Forwards {
+    next_token: u64,
+    /// On which session everything in `open` went.
+    leader: Option<Session>,
+    open: BTreeMap<u64, Forwarded>,
+}
+
+#[derive(Debug)]
+enum Forwarded {
+    Write(Queued),
+    Transfer(Ticket),
+}
+
+impl<P: Protocol> Replica<P> {
+    /// The leader to forward to: somebody else, whom this node follows and has a session with.
+    pub(super) fn forward_to(&self) -> Option<Session> {
+        let leader = self.led.leader.filter(|l| *l != self.me)?;
+        let follows = matches!(self.led.role, Role::Following | Role::Observing);
+        self.peers.session(leader).filter(|_| follows)
+    }
+
+    pub(super) fn forward_write(&mut self, leader: Session, write: Queued) {
+        let body = write.body.clone();
+        let token = self.forwarded(leader, Forwarded::Write(write));
+        self.relay(leader, Relay::Write { token }, body);
+    }
+
+    fn forwarded(&mut self, leader: Session, what: Forwarded) -> u64 {
+        let token = self.forwards.next_token;
+        self.forwards.next_token += 1;
+        self.forwards.leader = Some(leader);
+        self.forwards.open.insert(token, what);
+        token
+    }
+
+    /// Says something to another replica.
+    pub(super) fn relay(&mut self, to: Session, relay: Relay, body: Bytes) {
+        let m = self.tracer.send(to.peer, relay.kind(), || serde_json::to_value(&relay).unwrap_or_default());
+        self.out.peers.push(PeerOut::Relay { to, relay, body, m });
+    }
+
+    /// Another replica says something.
+    pub(super) fn relay_frame(&mut self, from: Session, header: &[u8], body: Bytes) -> Result<(), FrameError> {
+        let (relay, m) = decode_traced::<Relay>(header)?;
+        self.tracer.receive(from.peer, relay.kind(), m);
+        match relay {
+            Relay::Write { token } => {
+                let Some(ticket) = self.admit(Origin::Peer { session: from, token }, body.len()) else {
+                    return Ok(());
+                };
+                if self.led.role == Role::Leading {
+                    self.write(ticket, body);
+                } else {
+                    // Not forwarded any further: two nodes that take each other for the leader would play ball with it.
+                    self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
+                }
+            }
+            Relay::Transfer { token, to } => {
+                let Some(ticket) = self.admit(Origin::Peer { session: from, token }, 0) else { return Ok(()) };
+                self.transfer_here(ticket, to);
+            }
+            Relay::Answer { token, answer } => self.forward_answered(from, token, answer, body),
+        }
+        Ok(())
+    }
+
+    fn forward_answered(&mut self, from: Session, token: u64, answer: Answer, body: Bytes) {
+        if self.forwards.leader != Some(from) {
+            return;
+        }
+        match (self.forwards.open.remove(&token), answer) {
+            (None, _) => {}
+            (Some(Forwarded::Write(write)), Answer::Refused(Refusal::NotLeader { .. })) => self.write_returned(write),
+            (Some(Forwarded::Write(Queued { ticket, .. }) | Forwarded::Transfer(ticket)), answer) => {
+                self.answer(ticket, answer, body);
+            }
+        }
+    }
+
+    /// The leader these went to is out of reach or leads no more: whether they took effect is not known here.
+    pub(super) fn abandon_forwards(&mut self) {
+        for (_, open) in std::mem::take(&mut self.forwards.open) {
+            match open {
+                Forwarded::Write(write) => self.answer(write.ticket, Answer::Unknown, Bytes::new()),
+                Forwarded::Transfer(ticket) => self.refuse(ticket, Refusal::LeaderChanged),
+            }
+        }
+        self.forwards.leader = None;
+    }
+
+    /// Whom the forwarded writes went to, if some are not answered.
+    pub(super) fn forwarded_to(&self) -> Option<Session> {
+        self.forwards.leader.filter(|_| !self.forwards.open.is_empty())
+    }
+
+    /// Hands leadership over, here or where the leader is.
+    pub(super) fn transfer(&mut self, ticket: Ticket, to: Option<NodeId>) {
+        match self.forward_to() {
+            Some(leader) => {
+                let token = self.forwarded(leader, Forwarded::Transfer(ticket));
+                self.relay(leader, Relay::Transfer { token, to }, Bytes::new());
+            }
+            None => self.transfer_here(ticket, to),
+        }
+    }
+
+    fn transfer_here(&mut self, ticket: Ticket, to: Option<NodeId>) {
+        if self.led.role != Role::Leading {
+            return self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
+        }
+        self.transfers.push_back(ticket);
+        self.step(CoreInput::Transfer { to });
+    }
+}

@@ -1,0 +1,199 @@
+//! Writes: from a client's request to its answer.
+//!
+//! Writes that came in during a turn become one proposal, bounded in entries and bytes. Raft and ZAB both order and store
+//! a proposal of a thousand commands for little more than one of a single command, so this is where throughput under
+//! load comes from; while the limit of proposals in flight is reached, later writes gather for the next one.
+//!
+//! A write is answered when its entry was applied here: committed alone would not give the state machine's answer. A
+//! leader that loses its office cannot tell which of its proposals will survive, and answers `Unknown` at once.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::replica::Replica;
+use super::requests::Ticket;
+use crate::client::wire::Answer;
+use crate::entries::{Batch, BatchBuilder};
+use crate::protocol::{Input as CoreInput, Protocol, Refusal};
+use crate::state_machine::Applied;
+use crate::types::{LogId, Micros, Role};
+
+/// A write that is not in any log yet.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) ticket: Ticket,
+    pub(super) body: Bytes,
+    /// Until when a leader may be found for it.
+    deadline: Micros,
+}
+
+/// The writes of this node's clients and, on a leader, of those who forwarded theirs.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// Not proposed and not forwarded, in order of arrival (and so of deadline).
+    queue: VecDeque<Queued>,
+    /// Came back from a leader that leads no more; they are older than all of `queue`.
+    returned: VecDeque<Queued>,
+    /// Proposed here: their places in the log, ascending.
+    outstanding: VecDeque<(LogId, Ticket)>,
+    /// The last id of each proposal that is not committed.
+    in_flight: VecDeque<LogId>,
+    builder: BatchBuilder,
+    /// Nothing is tried before this: the leader refused.
+    pause: Option<Micros>,
+    /// What the core said to the proposal in hand.
+    pub(super) verdict: Option<Result<(LogId, LogId), Refusal>>,
+}
+
+impl Writes {
+    /// The first proposed entry whose applying somebody waits for.
+    pub(super) fn first_waiting(&self) -> Option<LogId> {
+        self.outstanding.front().map(|(at, _)| *at)
+    }
+
+    /// Everything up to `upto` is committed: those proposals are no longer in flight.
+    pub(super) fn committed(&mut self, upto: LogId) {
+        while self.in_flight.front().is_some_and(|last| *last <= upto) {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// Who leads has changed: whoever refused does not matter any more.
+    pub(super) fn resume(&mut self) {
+        self.pause = None;
+    }
+}
+
+impl<P: Protocol> Replica<P> {
+    /// Takes in a write; it goes on at the end of the turn.
+    pub(super) fn write(&mut self, ticket: Ticket, body: Bytes) {
+        let deadline = self.now.after(self.config.hold());
+        self.writes.queue.push_back(Queued { ticket, body, deadline });
+    }
+
+    /// The leader refused a forwarded write, as it does not lead: it waits here for the next one.
+    pub(super) fn write_returned(&mut self, write: Queued) {
+        self.writes.returned.push_back(write);
+        self.writes.pause = Some(self.now.after(self.config.retry()));
+    }
+
+    /// At the end of a turn: proposes or forwards what waits, or gives it up when it waited too long for a leader.
+    pub(super) fn flush_writes(&mut self) {
+        while let Some(write) = self.writes.returned.pop_back() {
+            self.writes.queue.push_front(write);
+        }
+        if self.writes.pause.is_some_and(|until| self.now >= until) {
+            self.writes.pause = None;
+        }
+        if self.writes.pause.is_none() {
+            if self.led.role == Role::Leading {
+                self.propose();
+            } else if let Some(leader) = self.forward_to() {
+                for write in std::mem::take(&mut self.writes.queue) {
+                    // What a client who left has not yet had proposed need not be.
+                    if self.requests.is_open(&write.ticket) {
+                        self.forward_write(leader, write);
+                    } else {
+                        self.refuse(write.ticket, Refusal::Busy);
+                    }
+                }
+            }
+        }
+        if self.led.role != Role::Leading || self.writes.pause.is_some() {
+            while let Some(write) = self.writes.queue.pop_front_if(|w| w.deadline <= self.now) {
+                self.refuse(write.ticket, Refusal::NotLeader { leader: self.led.leader });
+            }
+        }
+    }
+
+    fn propose(&mut self) {
+        while self.writes.in_flight.len() < self.config.batches_in_flight
+            && let Some((batch, n)) = self.next_batch()
+        {
+            self.writes.verdict = None;
+            self.step(CoreInput::Propose { batch });
+            match self.writes.verdict.take() {
+                Some(Ok((first, last))) => self.accepted(n, first, last),
+                Some(Err(Refusal::NotLeader { .. } | Refusal::LeaderChanged)) => {
+                    self.writes.pause = Some(self.now.after(self.config.retry()));
+                    return;
+                }
+                Some(Err(why)) => {
+                    self.counters.requests_shed.add(n as u64);
+                    for _ in 0..n {
+                        let Some(write) = self.writes.queue.pop_front() else { break };
+                        self.refuse(write.ticket, why.clone());
+                    }
+                }
+                None => return self.halt("the protocol did not answer a proposal".to_owned()),
+            }
+            if self.led.role != Role::Leading {
+                return self.abandon_proposals();
+            }
+        }
+    }
+
+    /// The next proposal: the first writes that fit in one. They stay queued until the core has taken it.
+    fn next_batch(&mut self) -> Option<(Batch, usize)> {
+        let Writes { queue, builder, .. } = &mut self.writes;
+        let first = queue.front()?;
+        let second_fits = queue.get(1).is_some_and(|w| first.body.len() + w.body.len() <= self.config.batch_bytes);
+        if !second_fits || self.config.batch_entries == 1 {
+            return Some((Batch::single(first.body.clone()), 1));
+        }
+        for write in queue.iter().take(self.config.batch_entries) {
+            if builder.bytes() + write.body.len() > self.config.batch_bytes && !builder.is_empty() {
+                break;
+            }
+            builder.push(&write.body);
+        }
+        let n = builder.len();
+        Some((builder.take(), n))
+    }
+
+    fn accepted(&mut self, n: usize, first: LogId, last: LogId) {
+        if first.plus(n as u64 - 1) != last {
+            return self.halt(format!("the protocol placed {n} commands at {first} to {last}"));
+        }
+        self.counters.batches_proposed.add(1);
+        self.counters.commands_proposed.add(n as u64);
+        self.writes.in_flight.push_back(last);
+        for i in 0..n as u64 {
+            let Some(write) = self.writes.queue.pop_front() else { break };
+            self.writes.outstanding.push_back((first.plus(i), write.ticket));
+        }
+    }
+
+    /// The state machine's answers, in the order of the log.
+    pub(super) fn applied_answers(&mut self, answers: Vec<Applied>) {
+        for Applied { at, answer, body } in answers {
+            while let Some((place, ticket)) = self.writes.outstanding.pop_front_if(|(place, _)| *place <= at) {
+                if place == at {
+                    self.answer(ticket, answer, body);
+                    break;
+                }
+                // Only if the worker left an answer out. Better no answer than another's.
+                self.answer(ticket, Answer::Unknown, Bytes::new());
+            }
+        }
+    }
+
+    /// This node leads no more: its proposals may be committed by the next leader, or be lost.
+    pub(super) fn abandon_proposals(&mut self) {
+        self.writes.in_flight.clear();
+        for (_, ticket) in std::mem::take(&mut self.writes.outstanding) {
+            self.answer(ticket, Answer::Unknown, Bytes::new());
+        }
+    }
+
+    /// When a waiting write needs attention if nothing else happens.
+    pub(super) fn writes_wake_at(&self) -> Option<Micros> {
+        let first = self.writes.queue.front().or(self.writes.returned.front())?;
+        match self.writes.pause {
+            Some(until) => Some(until.min(first.deadline)),
+            None if self.led.role == Role::Leading => None,
+            None => Some(first.deadline),
+        }
+    }
+}

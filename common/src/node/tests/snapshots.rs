@@ -1,0 +1,173 @@
+//! Applying and snapshots.
+
+use super::*;
+use crate::entries::{Batch, Entries, EntryKind};
+use crate::node::ApplyEvent;
+use crate::protocol::{Chunk, Protocol};
+use crate::storage::{SnapshotEvent, SnapshotOp};
+
+fn run(first: LogId, n: usize) -> Entries {
+    Entries::new(first, EntryKind::Command, Batch::from_payloads(&vec![[2u8]; n])).unwrap()
+}
+
+#[test]
+fn committed_entries_are_handed_over_in_bounded_pieces() {
+    let limits = ReplicaConfig { apply_piece_bytes: 100, apply_window_bytes: 200, ..config() };
+    let mut b = Bench::new(limits);
+    b.replica.core.append(run(id(1, 1), 5));
+    b.replica.core.append(run(id(2, 1), 20));
+    let out = b.emit(vec![Effect::Commit { upto: id(2, 18) }]);
+    let lasts = |out: &Outputs<FakeMessage>| -> Vec<LogId> {
+        let of =
+            |op: &ApplyOp| if let ApplyOp::Apply { runs, .. } = op { runs.last().unwrap().last() } else { panic!() };
+        out.apply.iter().map(of).collect()
+    };
+    assert_eq!(lasts(&out), [id(2, 18)], "whole runs below a piece's payload are not cut");
+    assert_eq!(b.settle(out), []);
+    assert_eq!(b.machine.applier().applied(), id(2, 18));
+    assert!(b.replica.core.saw("Applied { upto: LogId { epoch: 2, counter: 18 } }"));
+    // While the worker is behind by a window, nothing more is handed over.
+    let big = Entries::new(id(3, 1), EntryKind::Command, Batch::from_payloads(&[[2u8; 90], [2; 90], [2; 90], [2; 90]]));
+    b.replica.core.append(big.unwrap());
+    let out = b.emit(vec![Effect::Commit { upto: id(3, 4) }]);
+    assert_eq!(lasts(&out), [id(3, 1), id(3, 2)]);
+    assert_eq!(b.settle(out), []);
+    assert_eq!(b.machine.applier().applied(), id(3, 4));
+}
+
+#[test]
+fn entries_that_are_on_disk_only_are_read_back() {
+    let mut log = LogView::new(LogId::ZERO, 0);
+    log.append(run(id(1, 1), 3));
+    log.append(run(id(1, 4), 2));
+    log.release(id(1, 3));
+    let mut b = Bench::with(config(), LogId::ZERO, log, None);
+    let out = b.emit(vec![Effect::Commit { upto: id(1, 5) }]);
+    let [LogOp::Fetch { peer: NodeId(0), after: LogId::ZERO, .. }] = out.log[..] else { panic!("{:?}", out.log) };
+    assert!(b.turn([]).is_empty(), "asked once");
+    let found = LogEvent::Fetched { peer: NodeId(0), after: LogId::ZERO, entries: Some(run(id(1, 1), 3)) };
+    let out = b.turn([Input::Log(found)]);
+    assert_eq!(b.settle(out), []);
+    assert_eq!(b.machine.applier().applied(), id(1, 5));
+    // A read for a peer goes to the core.
+    b.turn([Input::Log(LogEvent::Fetched { peer: PEER, after: id(1, 1), entries: None })]);
+    assert!(b.replica.core.saw("Fetched { peer: NodeId(2)"));
+}
+
+#[test]
+fn a_snapshot_is_taken_stored_and_only_then_the_log_is_cut() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 10, tail_entries: 4, ..config() });
+    let out = b.turn((1..=9).map(|i| write(i, 1)));
+    assert_eq!(b.settle(out).len(), 9);
+    let out = b.turn([write(10, 1)]);
+    let durable = b.disk(out.log);
+    let out = b.turn(durable);
+    assert!(matches!(out.apply[..], [ApplyOp::Apply { .. }, ApplyOp::Freeze]), "{:?}", out.apply);
+    let frozen = b.machine(out.apply);
+    let out = b.turn(frozen);
+    let [SnapshotOp::Store { snapshot, .. }] = out.snapshot[..] else { panic!("{:?}", out.snapshot) };
+    assert_eq!(snapshot, id(1, 10));
+    assert!(out.log.is_empty(), "it is not durable yet");
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Stored { snapshot, bytes: 1 })]);
+    let [LogOp::Compact { upto }] = out.log[..] else { panic!("{:?}", out.log) };
+    assert_eq!(upto, id(1, 6), "four entries stay for slow followers");
+    // The disk may keep more than it was asked to drop.
+    b.turn([Input::Log(LogEvent::Compacted { base: id(1, 2) })]);
+    assert_eq!(b.replica.core().log().base(), id(1, 2));
+    assert_eq!(b.counters.snapshots_stored.get(), 1);
+    // The next one comes after as many entries again.
+    let out = b.turn((11..=20).map(|i| write(i, 1)));
+    let durable = b.disk(out.log);
+    assert!(matches!(b.turn(durable).apply[..], [ApplyOp::Apply { .. }, ApplyOp::Freeze]));
+}
+
+#[test]
+fn a_short_log_is_not_cut_but_the_core_hears_of_the_snapshot() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries: 50, ..config() });
+    let out = b.turn([write(1, 1), write(2, 1)]);
+    let durable = b.disk(out.log);
+    let out = b.turn(durable);
+    let frozen = b.machine(out.apply);
+    b.turn(frozen);
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Stored { snapshot: id(1, 2), bytes: 1 })]);
+    assert!(out.log.is_empty());
+    assert!(b.replica.core.saw("Compacted { snapshot: LogId { epoch: 1, counter: 2 }, base: LogId { epoch: 0"));
+}
+
+/// A leader's snapshot up to (4,9) has come whole.
+fn receive(b: &mut Bench) -> LogId {
+    let snapshot = id(4, 9);
+    let chunk = Chunk { snapshot, offset: 0, total: 3, data: Bytes::from_static(b"abc") };
+    let out = b.emit(vec![Effect::WriteSnapshot(chunk)]);
+    assert!(matches!(out.snapshot[..], [SnapshotOp::Write(_)]));
+    b.turn([Input::Snapshot(SnapshotEvent::Written { snapshot, end: 3 })]);
+    assert!(b.replica.core.saw("SnapshotWritten"));
+    let out = b.emit(vec![Effect::InstallSnapshot { snapshot, keep_tail: false }]);
+    assert!(matches!(out.snapshot[..], [SnapshotOp::Finish { .. }]) && out.log.is_empty() && out.apply.is_empty());
+    snapshot
+}
+
+#[test]
+fn a_received_snapshot_is_durable_then_the_log_starts_after_it_then_it_is_loaded() {
+    let mut b = Bench::new(config());
+    b.replica.core.append(run(id(1, 1), 3));
+    let snapshot = receive(&mut b);
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Received { snapshot })]);
+    let [LogOp::Reset { base }] = out.log[..] else { panic!("{:?}", out.log) };
+    assert!(base == snapshot && out.apply.is_empty());
+    // An answer about the old log comes first and means nothing any more.
+    assert!(b.turn([Input::Log(LogEvent::Durable { upto: id(1, 3), cuts: 0 })]).is_empty());
+    let out = b.turn([Input::Log(LogEvent::Durable { upto: snapshot, cuts: 1 })]);
+    assert!(matches!(out.apply[..], [ApplyOp::Restore { snapshot: s }] if s == snapshot));
+    assert!(!b.replica.core.saw("Durable") && !b.replica.core.saw("SnapshotInstalled"));
+    b.turn([Input::Apply(ApplyEvent::Restored { snapshot })]);
+    assert!(b.replica.core.saw("SnapshotInstalled"));
+    assert_eq!((b.replica.handed(), b.counters.snapshots_installed.get()), (snapshot, 1));
+    // What follows is applied on top of it.
+    b.replica.core.append(run(id(4, 10), 2));
+    let out = b.emit(vec![Effect::Commit { upto: id(4, 11) }]);
+    let [ApplyOp::Apply { runs, .. }] = &out.apply[..] else { panic!("{:?}", out.apply) };
+    assert_eq!(runs[..], [run(id(4, 10), 2)]);
+}
+
+#[test]
+fn a_snapshot_whose_tail_stays_does_not_restart_the_log() {
+    let mut b = Bench::new(config());
+    let snapshot = id(4, 9);
+    b.emit(vec![Effect::InstallSnapshot { snapshot, keep_tail: true }]);
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Received { snapshot })]);
+    assert!(matches!(out.log[..], [LogOp::Compact { upto }] if upto == snapshot));
+    assert!(matches!(out.apply[..], [ApplyOp::Restore { .. }]));
+    // Entries after it become durable meanwhile, and the log's cut is not the core's business.
+    b.turn([
+        Input::Log(LogEvent::Durable { upto: id(4, 12), cuts: 0 }),
+        Input::Log(LogEvent::Compacted { base: id(4, 2) }),
+    ]);
+    assert!(b.replica.core.saw("Durable") && !b.replica.core.saw("Compacted"));
+    b.turn([Input::Apply(ApplyEvent::Restored { snapshot })]);
+    assert!(b.replica.core.saw("SnapshotInstalled"));
+}
+
+#[test]
+fn a_damaged_snapshot_changes_nothing() {
+    let mut b = Bench::leader(config());
+    let snapshot = receive(&mut b);
+    let refused = SnapshotEvent::Refused { snapshot, reason: "checksum".to_owned() };
+    let out = b.turn([Input::Snapshot(refused)]);
+    assert!(out.is_empty() && b.replica.core.saw("SnapshotRefused"));
+    let out = b.turn([write(1, 1)]);
+    assert_eq!(b.settle(out), [(1, Answer::Written { at: id(1, 1) })], "the node goes on");
+}
+
+#[test]
+fn an_own_snapshot_gives_way_to_a_newer_received_one() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 1, ..config() });
+    let out = b.turn([write(1, 1)]);
+    let durable = b.disk(out.log);
+    let out = b.turn(durable);
+    assert!(matches!(out.apply[..], [ApplyOp::Apply { .. }, ApplyOp::Freeze]));
+    let frozen = b.machine(out.apply);
+    receive(&mut b);
+    let out = b.turn(frozen);
+    assert!(out.snapshot.is_empty(), "storing it now would put an older one on top: {:?}", out.snapshot);
+}
