@@ -246,10 +246,7 @@ impl<P: Protocol> Replica<P> {
         match effect {
             Effect::Send { to, message } => self.send(to, message),
             Effect::Disconnect { peer, reason } => self.disconnect(peer, reason),
-            Effect::Append(entries) => {
-                self.counters.entries_appended.add(entries.len() as u64);
-                self.out.log.push(LogOp::Append(entries));
-            }
+            Effect::Append(entries) => self.out.log.push(LogOp::Append(entries)),
             Effect::Truncate { after } => {
                 self.cuts += 1;
                 self.out.log.push(LogOp::Truncate { after });
