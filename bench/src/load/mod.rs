@@ -1,6 +1,12 @@
 //! `duet load`: Puts load on a running cluster and measures it.
-
+pub mod engine;
+pub mod ledger;
 pub mod stats;
+pub mod target;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use crate::cli::{Exit, Fail, Ui};
 
