@@ -143,6 +143,13 @@ struct Pending {
     sends: u32,
 }
 
+/// What a connection was woken by; whether it went well.
+enum Event {
+    Written(bool),
+    Read(bool),
+    Check,
+}
+
 /// One connection to a cluster.
 #[derive(Debug)]
 pub struct DuetConn {
@@ -190,11 +197,6 @@ impl Connection for DuetConn {
                 self.lose();
                 continue;
             }
-            enum Event {
-                Written(bool),
-                Read(bool),
-                Check,
-            }
             let pending = link.writer.pending() > 0;
             let event = tokio::select! {
                 biased;
@@ -226,28 +228,26 @@ impl DuetConn {
     /// Connects to the node in turn; when that fails, the next one is in turn.
     async fn connect(&mut self, done: &mut Vec<Done>) {
         let addr = &self.nodes.addrs[self.node];
-        match connect_client(addr, "", CONNECT).await {
-            Ok(link) => {
-                self.nodes.known.borrow_mut().insert(link.welcome.node, self.node);
-                self.link = Some(link);
-                self.heard = Instant::now();
-                self.refused = 0;
-                self.session.opening = false;
-                self.again.clear();
-                // In the order of their numbers, so that the server sees them as it did the first time.
-                let mut tags: Vec<u32> = (0..self.pending.len() as u32).filter(|t| self.pending[*t as usize].is_some()).collect();
-                tags.sort_by_key(|t| self.pending[*t as usize].as_ref().and_then(|p| p.seq).unwrap_or(u64::MAX));
-                self.unsent = tags.into();
-            }
-            Err(_) => {
-                self.node = (self.node + 1) % self.nodes.addrs.len();
-                self.refused += 1;
-                // A pause only when all have been tried.
-                if self.refused.is_multiple_of(self.nodes.addrs.len()) {
-                    self.check.as_mut().await;
-                    self.look_after(done);
-                }
-            }
+        if let Ok(link) = connect_client(addr, "", CONNECT).await {
+            self.nodes.known.borrow_mut().insert(link.welcome.node, self.node);
+            self.link = Some(link);
+            self.heard = Instant::now();
+            self.refused = 0;
+            self.session.opening = false;
+            self.again.clear();
+            // In the order of their numbers, so that the server sees them as it did the first time.
+            let number = |t: &u32| self.pending[*t as usize].as_ref().map(|p| p.seq.unwrap_or(u64::MAX));
+            let mut tags: Vec<u32> = (0..self.pending.len() as u32).filter(|t| number(t).is_some()).collect();
+            tags.sort_by_key(number);
+            self.unsent = tags.into();
+            return;
+        }
+        self.node = (self.node + 1) % self.nodes.addrs.len();
+        self.refused += 1;
+        // A pause only when all have been tried.
+        if self.refused.is_multiple_of(self.nodes.addrs.len()) {
+            self.check.as_mut().await;
+            self.look_after(done);
         }
     }
 

@@ -245,6 +245,11 @@ impl Running {
         self.shared.book.borrow().service.count()
     }
 
+    /// Waits until the load starts no further operation.
+    pub async fn stopped(&self) {
+        self.shared.stopped().await;
+    }
+
     /// Starts no further operation.
     pub fn stop(&self) {
         self.shared.stop_now();

@@ -118,7 +118,11 @@ fn a_key_lost_on_purpose_is_found() {
         let last = memory.store.borrow_mut().remove(&ledger.name(7)).unwrap();
         let verified = verify(&memory, &ledger).await;
         assert_eq!(verified.losses.iter().map(|l| l.key).collect::<Vec<_>>(), [7]);
-        assert!(verified.sentence().starts_with("1 of 50 acknowledged keys are not as written: key 7"), "{}", verified.sentence());
+        assert!(
+            verified.sentence().starts_with("1 of 50 acknowledged keys are not as written: key 7"),
+            "{}",
+            verified.sentence()
+        );
         // Another key's value in its place is a loss as well, and so is one that was overwritten by an older write.
         memory.store.borrow_mut().insert(ledger.name(8), last);
         assert_eq!(verify_local(&memory, &ledger).await.losses.len(), 2);
