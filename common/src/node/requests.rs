@@ -149,8 +149,7 @@ impl<P: Protocol> Replica<P> {
             Err(e) => {
                 self.counters.bad_frames.add(1);
                 self.requests.down(conn);
-                tracing::debug!(conn, error = %e, "a request's header cannot be read");
-                let reason = "a request's header cannot be read";
+                let reason = format!("a request's header cannot be read: {e}");
                 return self.out.clients.push(ClientOut::Close { conn, reason });
             }
         };

@@ -1,6 +1,4 @@
 //! A protocol that believes and does what a test tells it. As leader it commits what its own disk has.
-//!
-//! With `true` for its configuration it is alone and leads by itself, each time in the next epoch.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -44,8 +42,6 @@ pub(super) struct Fake {
     pub(super) mute: bool,
     /// Proposals are refused for this reason.
     pub(super) refuse: Option<Refusal>,
-    alone: bool,
-    hard: u64,
     seen: Vec<String>,
 }
 
@@ -76,7 +72,7 @@ impl Fake {
 }
 
 impl Protocol for Fake {
-    type Config = bool;
+    type Config = ();
     type Message = FakeMessage;
     type Hard = u64;
     const NAME: &'static str = "fake";
@@ -88,9 +84,7 @@ impl Protocol for Fake {
             log: boot.log,
             committed: boot.snapshot,
             snapshot: boot.snapshot,
-            wake: boot.config.then_some(boot.now),
-            alone: boot.config,
-            hard: boot.hard,
+            wake: None,
             script: Vec::new(),
             mute: false,
             refuse: None,
@@ -109,18 +103,7 @@ impl Protocol for Fake {
             fx.push(effect);
         }
         match input {
-            Input::Tick => {
-                self.wake = None;
-                if self.alone {
-                    self.hard += 1;
-                    fx.push(Effect::SaveHard(self.hard));
-                }
-            }
-            Input::HardSaved => {
-                self.lead(Some(self.me), self.hard);
-                self.committed = self.log.last();
-                fx.push(Effect::Commit { upto: self.committed });
-            }
+            Input::Tick => self.wake = None,
             Input::Propose { batch } => {
                 let refused =
                     (self.led.role != Role::Leading).then_some(Refusal::NotLeader { leader: self.led.leader });

@@ -2,7 +2,6 @@
 
 mod fake;
 mod requests;
-mod shell;
 mod snapshots;
 
 use std::sync::Arc;
@@ -47,7 +46,7 @@ impl Bench {
             id: ME,
             member: Member::Voter,
             voters: Voters::new([ME, PEER, NodeId(3)]),
-            protocol: false,
+            protocol: (),
             config,
             seed: 1,
             now: Micros(0),
