@@ -127,7 +127,7 @@ pub enum ClientOut {
         /// The connection's number.
         conn: u64,
         /// What was wrong.
-        reason: String,
+        reason: &'static str,
     },
 }
 

@@ -19,6 +19,7 @@
 //! | machinery | |
 //! | --- | --- |
 //! | [`apply`] | the worker that owns the state machine |
+//! | [`shell`] | sockets, timer and threads around a replica: a [`Node`] |
 
 pub mod apply;
 pub mod applying;
@@ -29,8 +30,10 @@ pub mod proposals;
 pub mod reads;
 pub mod replica;
 pub mod requests;
+pub mod shell;
 pub mod snapshots;
 pub mod tracer;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -39,4 +42,5 @@ pub use apply::{ApplyEvent, ApplyOp, ApplyWorker, OpenSnapshot};
 pub use config::{ConfigError, ReplicaConfig};
 pub use io::{ClientOut, Input, Outputs, PeerOut};
 pub use replica::{Replica, ReplicaBoot};
+pub use shell::{Listeners, Node, NodeConfig, NodeError};
 pub use tracer::TraceSink;

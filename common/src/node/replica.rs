@@ -348,7 +348,6 @@ impl<P: Protocol> Replica<P> {
     fn message(&mut self, from: NodeId, header: &[u8], body: Bytes) -> Result<(), FrameError> {
         let (mut message, m) = decode_traced::<P::Message>(header)?;
         message.attach(body)?;
-        self.counters.messages_received.add(1);
         self.tracer.receive(from, message.kind(), m);
         self.step(CoreInput::Message { from, message });
         Ok(())
@@ -357,7 +356,6 @@ impl<P: Protocol> Replica<P> {
     fn send(&mut self, to: NodeId, message: P::Message) {
         if let Some(to) = self.peers.session(to) {
             let m = self.tracer.send(to.peer, message.kind(), || message_value::<P>(&message));
-            self.counters.messages_sent.add(1);
             self.out.peers.push(PeerOut::Message { to, message, m });
         }
     }

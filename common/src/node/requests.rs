@@ -149,7 +149,8 @@ impl<P: Protocol> Replica<P> {
             Err(e) => {
                 self.counters.bad_frames.add(1);
                 self.requests.down(conn);
-                let reason = format!("a request's header cannot be read: {e}");
+                tracing::debug!(conn, error = %e, "a request's header cannot be read");
+                let reason = "a request's header cannot be read";
                 return self.out.clients.push(ClientOut::Close { conn, reason });
             }
         };

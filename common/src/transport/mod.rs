@@ -11,11 +11,13 @@
 //! | [`frame`] | bytes to frames and back |
 //! | [`handshake`] | who is there, and who is refused |
 //! | [`peers`] | sessions between nodes over TCP |
+//! | [`in_process`] | the same sessions between the nodes of one process |
 //! | [`server`] | the client port, and the client's side of it |
 
 mod accept;
 pub mod frame;
 pub mod handshake;
+pub mod in_process;
 mod link;
 pub mod peers;
 pub mod server;
@@ -29,6 +31,7 @@ use serde::Serialize;
 
 pub use frame::{Frame, FrameError, FrameLimits};
 pub use handshake::{HandshakeError, RefusalCode, Welcome};
+pub use in_process::{InProcess, Switchboard};
 pub use link::{FrameReader, QueueLimits};
 pub use peers::{PeerLimits, Transport, TransportConfig, TransportError};
 pub use server::{

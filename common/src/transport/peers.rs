@@ -350,13 +350,18 @@ async fn dial_forever(shared: Arc<Shared>, target: NodeId, addr: String) {
                 }
             }
             Err(error) => {
-                shared.refusals.count(&error);
                 // Said once, not with every try.
                 let text = error.to_string();
-                if text != last_error {
-                    tracing::warn!(me = %shared.me.id, %target, addr, error = %text, "cannot connect; trying on");
-                    last_error = text;
+                let new = text != last_error;
+                if error.is_refusal() && !matches!(error, HandshakeError::TimedOut(_)) {
+                    shared.refusals.count(&error);
+                    if new {
+                        tracing::warn!(me = %shared.me.id, %target, addr, error = %text, "refused; trying on");
+                    }
+                } else if new {
+                    tracing::info!(me = %shared.me.id, %target, addr, error = %text, "cannot connect; trying on");
                 }
+                last_error = text;
             }
         }
         let most = pause.as_micros() as u64;

@@ -1,4 +1,6 @@
 //! A protocol that believes and does what a test tells it. As leader it commits what its own disk has.
+//!
+//! With `true` for its configuration it is alone and leads by itself, each time in the next epoch.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,8 @@ pub(super) struct Fake {
     pub(super) mute: bool,
     /// Proposals are refused for this reason.
     pub(super) refuse: Option<Refusal>,
+    alone: bool,
+    hard: u64,
     seen: Vec<String>,
 }
 
@@ -72,7 +76,7 @@ impl Fake {
 }
 
 impl Protocol for Fake {
-    type Config = ();
+    type Config = bool;
     type Message = FakeMessage;
     type Hard = u64;
     const NAME: &'static str = "fake";
@@ -84,7 +88,9 @@ impl Protocol for Fake {
             log: boot.log,
             committed: boot.snapshot,
             snapshot: boot.snapshot,
-            wake: None,
+            wake: boot.config.then_some(boot.now),
+            alone: boot.config,
+            hard: boot.hard,
             script: Vec::new(),
             mute: false,
             refuse: None,
@@ -103,7 +109,18 @@ impl Protocol for Fake {
             fx.push(effect);
         }
         match input {
-            Input::Tick => self.wake = None,
+            Input::Tick => {
+                self.wake = None;
+                if self.alone {
+                    self.hard += 1;
+                    fx.push(Effect::SaveHard(self.hard));
+                }
+            }
+            Input::HardSaved => {
+                self.lead(Some(self.me), self.hard);
+                self.committed = self.log.last();
+                fx.push(Effect::Commit { upto: self.committed });
+            }
             Input::Propose { batch } => {
                 let refused =
                     (self.led.role != Role::Leading).then_some(Refusal::NotLeader { leader: self.led.leader });

@@ -2,6 +2,7 @@
 
 mod fake;
 mod requests;
+mod shell;
 mod snapshots;
 
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Bench {
             id: ME,
             member: Member::Voter,
             voters: Voters::new([ME, PEER, NodeId(3)]),
-            protocol: (),
+            protocol: false,
             config,
             seed: 1,
             now: Micros(0),
