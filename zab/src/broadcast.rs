@@ -102,7 +102,9 @@ impl Leading {
             return self.on_new_leader_ack(me, from, fx);
         }
         // R4, R7: the first ACK is that of NEWLEADER (ZOOKEEPER-4685), and later ones are of what was sent, in order.
-        let in_order = l.member == Member::Voter && zxid > l.acked && zxid <= l.sent && me.log.contains(zxid);
+        // (One that lags may acknowledge what this log has since left to a snapshot.)
+        let known = me.log.contains(zxid) || zxid < me.log.base();
+        let in_order = l.member == Member::Voter && zxid > l.acked && zxid <= l.sent && known;
         if l.progress != Progress::Synced || !in_order {
             return self.broke(me, from, "an ACK of what was not sent, or out of order", fx);
         }

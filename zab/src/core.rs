@@ -179,7 +179,7 @@ impl Local {
     fn on_compacted(&mut self, snapshot: Zxid, base: Zxid) {
         // Only the replica's own snapshots of applied state arrive here, so a snapshot never covers an uncommitted entry
         // which a TRUNC could then not remove (ZOOKEEPER-1549, 1558).
-        self.snapshot = self.snapshot.max(snapshot.min(self.applied));
+        self.snapshot = self.snapshot.max(snapshot.min(self.committed));
         if base <= self.snapshot && self.log.contains(base) {
             self.log.compact(base);
         }

@@ -141,11 +141,13 @@ impl Leading {
             return self.broke(me, peer, "there is no snapshot to send it", fx);
         };
         let expected = snap.file.map_or((chunk.snapshot, 0), |(id, _)| (id, snap.offset));
-        if (chunk.snapshot, chunk.offset) != expected {
+        let other = (chunk.snapshot, chunk.offset) != expected;
+        // The log has been compacted beyond this snapshot, so nothing could follow it.
+        let old = chunk.snapshot < me.log.base();
+        if other || old {
             // Another one took its place, and was read from its start; or this answers an earlier attempt.
-            snap.file = None;
-            snap.offset = 0;
-            if chunk.offset != 0 {
+            (snap.file, snap.offset) = (None, 0);
+            if chunk.offset != 0 || old {
                 l.pump_snapshot(me, peer, fx);
                 return Ok(());
             }
