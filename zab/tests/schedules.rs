@@ -189,16 +189,15 @@ impl World {
         // Committed prefix agreement, for ever and across crashes; and with it primary order: what the first node to
         // commit saw is what everyone sees.
         for (i, entry) in node.history.iter().enumerate().skip(*done) {
-            match self.truth.get(i) {
-                Some(known) => assert_eq!(known, entry, "{id} applied something else as its entry {i}"),
-                None => {
-                    if let Some((last, _)) = self.truth.last() {
-                        let next = entry.0 == last.plus(1) || (entry.0.epoch > last.epoch && entry.0.counter == 1);
-                        assert!(next, "{} was committed after {last}", entry.0);
-                    }
-                    self.truth.push(entry.clone());
-                }
+            if let Some(known) = self.truth.get(i) {
+                assert_eq!(known, entry, "{id} applied something else as its entry {i}");
+                continue;
             }
+            if let Some((last, _)) = self.truth.last() {
+                let next = entry.0 == last.plus(1) || (entry.0.epoch > last.epoch && entry.0.counter == 1);
+                assert!(next, "{} was committed after {last}", entry.0);
+            }
+            self.truth.push(entry.clone());
         }
         *done = node.history.len();
         let Some(core) = &node.core else { return };
