@@ -133,6 +133,25 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The variant's name, for messages to people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Written { .. } => "Written",
+            Self::Read { .. } => "Read",
+            Self::Status(_) => "Status",
+            Self::Log(_) => "Log",
+            Self::Transferring => "Transferring",
+            Self::Refused(_) => "Refused",
+            Self::Unknown => "Unknown",
+            Self::NoSession => "NoSession",
+            Self::BadSequence { .. } => "BadSequence",
+            Self::Malformed(_) => "Malformed",
+            Self::Forgotten { .. } => "Forgotten",
+        }
+    }
+}
+
 /// A node as `duet ctl status` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {

@@ -96,13 +96,6 @@ impl<P: Protocol> Disk<P> {
     pub(super) fn lose_pending(&mut self) {
         self.waiting.clear();
         self.incoming = None;
-        // As storage recovers: a snapshot may cover entries that were applied but not yet durable in the log.
-        if let Some((snapshot, _)) = self.snapshot
-            && !self.log_view(usize::MAX).contains(snapshot)
-        {
-            self.base = snapshot;
-            self.runs.clear();
-        }
         self.all = self.log_view(usize::MAX);
     }
 
@@ -119,8 +112,7 @@ impl<P: Protocol> Disk<P> {
             match w {
                 Write::Append(e) => {
                     appended = Some(e.last());
-                    // A snapshot stored meanwhile may cover some of them.
-                    self.runs.extend(e.after(self.base));
+                    self.runs.push(e);
                 }
                 Write::Truncate(after) => {
                     self.runs = self.runs.iter().filter_map(|r| r.upto(after)).collect();
