@@ -7,6 +7,7 @@
 //! | [`node_cmd`] | `duet node` |
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
+//! | [`peers`] | other systems under the same load: ZooKeeper |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod compare;
 pub mod config;
 pub mod load;
 pub mod node_cmd;
+pub mod peers;
 pub mod report;
 pub mod runs;
 pub mod supervisor;

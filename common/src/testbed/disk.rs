@@ -96,6 +96,13 @@ impl<P: Protocol> Disk<P> {
     pub(super) fn lose_pending(&mut self) {
         self.waiting.clear();
         self.incoming = None;
+        // As storage recovers: a snapshot may cover entries that were applied but not yet durable in the log.
+        if let Some((snapshot, _)) = self.snapshot
+            && !self.log_view(usize::MAX).contains(snapshot)
+        {
+            self.base = snapshot;
+            self.runs.clear();
+        }
         self.all = self.log_view(usize::MAX);
     }
 
@@ -112,7 +119,8 @@ impl<P: Protocol> Disk<P> {
             match w {
                 Write::Append(e) => {
                     appended = Some(e.last());
-                    self.runs.push(e);
+                    // A snapshot stored meanwhile may cover some of them.
+                    self.runs.extend(e.after(self.base));
                 }
                 Write::Truncate(after) => {
                     self.runs = self.runs.iter().filter_map(|r| r.upto(after)).collect();

@@ -74,7 +74,7 @@ pub(super) struct Pulse {
 pub(super) struct Link {
     out: Mutex<Out>,
     limits: QueueLimits,
-    /// Reading stops while more than this waits to be written.
+    /// While more than this waits to be written, nothing that is read reaches the node, and reading stops.
     pause_above: usize,
     meter: Meter,
     reads: AtomicU64,
@@ -232,8 +232,8 @@ impl Link {
         out.reason.clone().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Ready when little enough waits to be written. Polled by the same task as `poll_write`, which keeps its waker.
-    fn poll_may_read(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when little enough waits to be written that more may be asked of the node. Polled by the same task as `poll_write`, which keeps its waker.
+    fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.pause_above == usize::MAX {
             return Poll::Ready(());
         }
@@ -292,13 +292,14 @@ impl Link {
         let mut reader = FrameReader::new(half, limits, self.meter.clone());
         let read = async {
             loop {
-                std::future::poll_fn(|cx| self.poll_may_read(cx)).await;
                 let mut frames = Vec::new();
                 if let Err(reason) = reader.read_once(&mut frames).await {
                     return reason;
                 }
                 self.reads.fetch_add(1, Relaxed);
                 frames.retain(|f| f.channel != channel::CONTROL);
+                // After the read, not before it: what waits to be written may have grown while nothing came.
+                std::future::poll_fn(|cx| self.poll_drained(cx)).await;
                 if !frames.is_empty() && !self.deliver(events, wrap(frames)).await {
                     return DownReason::Disconnected("the node has stopped");
                 }

@@ -518,25 +518,29 @@ async fn clients_of_other_clusters_and_one_too_many_are_refused_with_the_reason(
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_not_read_from_and_then_closed() {
-    let queue = QueueLimits { bytes: FrameLimits::CLIENT.max_frame as usize, frames: 1000 };
+    let queue = QueueLimits { bytes: 48 << 20, frames: 1000 };
     let mut port = Port::open(ClientLimits { queue, pause_above: 1000, ..ClientLimits::default() }).await;
     let mut client = connect(&port.addr, "test").await.unwrap();
     let conn = port.connected().await;
     let answer = Bytes::from(vec![9; 1 << 20]);
     // More than the sockets take: the rest waits here.
-    for id in 0..7u64 {
+    for id in 0..40u64 {
         port.listener.reply(conn, &id, &answer);
     }
     port.listener.flush();
     client.writer.push(&0u64, &Bytes::new()).unwrap();
     client.writer.flush().await.unwrap();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(port.events.try_recv().is_err(), "its requests are not read meanwhile");
     // Reading the answers lets the request through.
     let mut answers = Vec::new();
-    while answers.len() < 7 {
+    while answers.len() < 40 {
         soon(client.reader.read(&mut answers)).await.unwrap();
     }
     assert!(matches!(port.next().await, ClientEvent::Frames { .. }));
-    for id in 0..50u64 {
+    for id in 0..100u64 {
         port.listener.reply(conn, &id, &answer);
         port.listener.flush();
     }

@@ -1,0 +1,3 @@
+//! Other systems, run beside Duet on the same work: as their authors recommend, with their durability on.
+
+pub mod zookeeper;

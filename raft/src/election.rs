@@ -1,0 +1,321 @@
+//! Terms, votes, and when a leader must go.
+//!
+//! | rule | where | what breaks without it |
+//! | --- | --- | --- |
+//! | one vote per term, durable before it is told | sections 5.2, 5.4.1; figure 2 | two leaders in one term |
+//! | vote only for a log at least as new: (last term, last index), term first | 5.4.1 | committed entries are lost |
+//! | randomised time-outs | 5.2 | votes split for ever |
+//! | pre-vote: ask before raising the term | thesis 9.6 | a node that was away deposes a healthy leader when it returns |
+//! | check-quorum: a leader that hears no quorum steps down | thesis 6.2 | clients wait on a leader that can do nothing |
+//! | who hears a leader ignores candidates | thesis 4.2.3 | a node that cannot hear the leader deposes it again and again |
+//! | messages of earlier terms are answered | 5.1 | the last two rules deadlock: nobody tells a stale leader or a stale candidate the term that would free it |
+//!
+//! The election timer starts anew at three events only: a vote is granted, a leader of the current term speaks, an
+//! election begins. Restarting it at any other message lets a node that cannot win keep the others from trying.
+
+use common::entries::Entries;
+use common::protocol::{Effect, Effects};
+use common::trace::TraceBody;
+use common::types::{LogId, Member, Micros, NodeId};
+
+use crate::core::{Follower, Hard, Leader, Raft, State};
+use crate::message::{Answer, Message};
+
+/// The votes of one (pre-)election.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Votes(Vec<NodeId>);
+
+impl Votes {
+    /// Each voter counts once, however often it answers.
+    fn add(&mut self, voter: NodeId) {
+        if !self.0.contains(&voter) {
+            self.0.push(voter);
+        }
+    }
+
+    pub(crate) fn has(&self, voter: NodeId) -> bool {
+        self.0.contains(&voter)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Raft {
+    /// A new random time-out from now.
+    pub(crate) fn reset_election_timer(&mut self) {
+        let (low, high) = (self.config.election_timeout_ms * 1000, self.config.election_timeout_max_ms * 1000);
+        self.election_due = self.now.after(Micros(self.rng.between(low, high)));
+    }
+
+    /// Nobody led for a whole election time-out.
+    pub(crate) fn election_timeout(&mut self, fx: &mut Effects<Self>) {
+        fx.trace("raft/election#timeout", "Raft 5.2", || TraceBody::Timer { name: "election" });
+        // A snapshot on its way into the log forbids appending the no-op; a term not yet durable forbids the next one.
+        if self.member == Member::Observer || self.installing.is_some() || self.unsaved > 0 {
+            self.reset_election_timer();
+            self.lose_leader(fx);
+        } else if self.config.pre_vote {
+            self.pre_campaign(fx);
+        } else {
+            self.campaign(fx);
+        }
+    }
+
+    /// Without a leader in the same term.
+    fn lose_leader(&mut self, fx: &mut Effects<Self>) {
+        if matches!(&self.state, State::Follower(f) if f.leader.is_some()) {
+            self.become_follower(self.hard.term, None, fx);
+        }
+    }
+
+    /// Asks whether an election could be won, without touching the term (thesis 9.6).
+    fn pre_campaign(&mut self, fx: &mut Effects<Self>) {
+        self.fail_reads(fx);
+        self.reset_election_timer();
+        let mut votes = Votes::default();
+        votes.add(self.id);
+        self.state = State::PreCandidate(votes);
+        self.trace_role(fx, "raft/election#pre_campaign", "Raft thesis 9.6");
+        self.ask_for_votes(fx);
+        self.count_votes(fx);
+    }
+
+    /// Starts an election: raises the term and votes for itself. It asks the others once both are durable.
+    fn campaign(&mut self, fx: &mut Effects<Self>) {
+        self.fail_reads(fx);
+        self.reset_election_timer();
+        self.owed_votes.clear();
+        self.hard = Hard { term: self.hard.term + 1, voted_for: Some(self.id) };
+        self.save_hard(fx);
+        self.state = State::Candidate(Votes::default());
+        self.trace_role(fx, "raft/election#campaign", "Raft fig. 2 Candidates");
+    }
+
+    fn ask_for_votes(&self, fx: &mut Effects<Self>) {
+        for peer in self.sessions.voters() {
+            self.ask_for_vote(peer, fx);
+        }
+    }
+
+    /// Asks one voter; also one whose session began during the election.
+    pub(crate) fn ask_for_vote(&self, peer: NodeId, fx: &mut Effects<Self>) {
+        let (term, last) = (self.hard.term, self.log.last());
+        match &self.state {
+            State::PreCandidate(_) => fx.send(peer, Message::PreVote { term: term + 1, last }),
+            State::Candidate(_) if self.unsaved == 0 => fx.send(peer, Message::RequestVote { term, last }),
+            _ => {}
+        }
+    }
+
+    fn count_votes(&mut self, fx: &mut Effects<Self>) {
+        let wins = |votes: &Votes| self.voters.is_quorum(|id| votes.has(id));
+        match &self.state {
+            State::PreCandidate(votes) if wins(votes) => self.campaign(fx),
+            State::Candidate(votes) if wins(votes) => self.become_leader(fx),
+            _ => {}
+        }
+    }
+
+    /// Term and vote are durable: tells those who wait for it.
+    pub(crate) fn hard_saved(&mut self, fx: &mut Effects<Self>) {
+        self.unsaved = self.unsaved.saturating_sub(1);
+        if self.unsaved > 0 {
+            return;
+        }
+        let term = self.hard.term;
+        for (to, granted) in self.owed_votes.drain(..) {
+            fx.send(to, Message::RequestVoteReply { term, granted });
+        }
+        if let State::Candidate(votes) = &mut self.state {
+            votes.add(self.id);
+            self.ask_for_votes(fx);
+            self.count_votes(fx);
+        }
+        self.acknowledge(fx);
+    }
+
+    /// Whether `from`, whose log ends at `last`, could have this node's vote in `term` (figure 2, RequestVote 2).
+    fn may_vote(&self, from: NodeId, term: u64, last: LogId) -> bool {
+        let free = term > self.hard.term || self.hard.voted_for.is_none_or(|v| v == from) && self.leader().is_none();
+        // Lexicographic: the later term wins, and of one term the longer log (section 5.4.1).
+        term >= self.hard.term && free && last >= self.log.last()
+    }
+
+    /// Whether this node leads, or heard a leader within the shortest election time-out (thesis 4.2.3).
+    fn hears_leader(&self) -> bool {
+        match &self.state {
+            State::Leader(_) => true,
+            State::Follower(f) => f.leader.is_some() && self.now.since(f.heard) < self.config.election_timeout(),
+            _ => false,
+        }
+    }
+
+    /// Figure 2's RequestVote without its effects: no term, vote or timer changes.
+    pub(crate) fn on_pre_vote(&mut self, from: NodeId, term: u64, last: LogId, fx: &mut Effects<Self>) {
+        if self.member == Member::Observer || !self.voters.contains(from) {
+            return;
+        }
+        let granted = !self.hears_leader() && self.may_vote(from, term, last);
+        trace_vote(fx, "raft/election#pre_vote", "Raft thesis 9.6", from, granted);
+        // Refused with our own term, so that a pre-candidate of an old term learns the present one.
+        let term = if granted { term } else { self.hard.term };
+        fx.send(from, Message::PreVoteReply { term, granted });
+    }
+
+    pub(crate) fn on_pre_vote_reply(&mut self, from: NodeId, term: u64, granted: bool, fx: &mut Effects<Self>) {
+        let now = self.hard.term;
+        match &mut self.state {
+            State::PreCandidate(votes) if granted && term == now + 1 => {
+                votes.add(from);
+                self.count_votes(fx);
+            }
+            _ if !granted && term > now => self.become_follower(term, None, fx),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn on_request_vote(&mut self, from: NodeId, term: u64, last: LogId, fx: &mut Effects<Self>) {
+        if self.member == Member::Observer || !self.voters.contains(from) {
+            return;
+        }
+        if term > self.hard.term {
+            if self.config.check_quorum && self.hears_leader() {
+                let key = "vote_ignored_leader_alive";
+                fx.trace("raft/election#hears_leader", "Raft thesis 4.2.3", || note(key, from));
+                return;
+            }
+            self.become_follower(term, None, fx);
+        }
+        let granted = matches!(self.state, State::Follower(_)) && self.may_vote(from, term, last);
+        trace_vote(fx, "raft/election#grant_vote", "Raft fig. 2 RequestVote 2", from, granted);
+        if granted {
+            self.reset_election_timer();
+            if self.hard.voted_for.is_none() {
+                self.hard.voted_for = Some(from);
+                self.save_hard(fx);
+            }
+        }
+        if self.unsaved == 0 {
+            fx.send(from, Message::RequestVoteReply { term: self.hard.term, granted });
+        } else {
+            self.owed_votes.retain(|(to, _)| *to != from);
+            self.owed_votes.push((from, granted));
+        }
+    }
+
+    pub(crate) fn on_request_vote_reply(&mut self, from: NodeId, term: u64, granted: bool, fx: &mut Effects<Self>) {
+        if term > self.hard.term {
+            return self.become_follower(term, None, fx);
+        }
+        // A vote of an earlier term elects nobody now.
+        if let State::Candidate(votes) = &mut self.state
+            && granted
+            && term == self.hard.term
+        {
+            votes.add(from);
+            self.count_votes(fx);
+        }
+    }
+
+    /// A leader's message: whether it is to be followed. Afterwards this node follows it.
+    pub(crate) fn accept_leader(&mut self, from: NodeId, term: u64, fx: &mut Effects<Self>) -> bool {
+        if term < self.hard.term {
+            // Without this answer a leader that was away would never learn that its term is over.
+            if self.unsaved == 0 {
+                let term = self.hard.term;
+                fx.send(from, Message::AppendEntriesReply { term, round: 0, answer: Answer::Busy });
+            }
+            return false;
+        }
+        let reason = match &self.state {
+            _ if !self.voters.contains(from) => Some("an observer leads"),
+            _ if term > self.hard.term => None,
+            State::Leader(_) => Some("two leaders in one term"),
+            State::Follower(f) if f.leader.is_some_and(|l| l != from) => Some("two leaders in one term"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            fx.push(Effect::Disconnect { peer: from, reason });
+            return false;
+        }
+        if !matches!(&self.state, State::Follower(f) if f.leader == Some(from) && term == self.hard.term) {
+            self.become_follower(term, Some(from), fx);
+        }
+        if let State::Follower(f) = &mut self.state {
+            f.heard = self.now;
+        }
+        self.reset_election_timer();
+        true
+    }
+
+    /// Follows `leader`, or nobody yet, in `term`. A new term has no vote; within a term the vote stays.
+    pub(crate) fn become_follower(&mut self, term: u64, leader: Option<NodeId>, fx: &mut Effects<Self>) {
+        self.fail_reads(fx);
+        if matches!(self.state, State::Leader(_)) {
+            self.reset_election_timer();
+        }
+        if term > self.hard.term {
+            self.owed_votes.clear();
+            self.hard = Hard { term, voted_for: None };
+            self.save_hard(fx);
+        }
+        self.state = State::Follower(Follower::new(leader, self.now, self.committed));
+        self.trace_role(fx, "raft/election#become_follower", "Raft fig. 2 Rules for Servers");
+    }
+
+    /// A quorum voted for it: asks every peer which index it needs, and appends a no-op at once, because only an entry of
+    /// its own term can commit what came before (section 5.4.2) and lets reads begin (section 8).
+    fn become_leader(&mut self, fx: &mut Effects<Self>) {
+        let last = self.log.last();
+        let noop = LogId::new(self.hard.term, last.counter + 1);
+        self.state = State::Leader(Leader::new(self, noop));
+        self.trace_role(fx, "raft/election#become_leader", "Raft fig. 2 Leaders");
+        let say = self.say();
+        if let State::Leader(leader) = &mut self.state {
+            for peer in leader.peers.iter_mut().filter(|p| p.connected) {
+                peer.append(say, None, fx);
+            }
+        }
+        self.append_own(&Entries::noop(noop), fx);
+    }
+
+    /// Whether a quorum answered since the last time; if not, steps down (thesis 6.2).
+    pub(crate) fn check_quorum(&mut self, fx: &mut Effects<Self>) {
+        let me = self.id;
+        let State::Leader(leader) = &mut self.state else { return };
+        leader.check_due = self.now.after(self.config.election_timeout());
+        let quorum = self.voters.is_quorum(|id| id == me || leader.find(id).is_some_and(|p| p.active));
+        for peer in &mut leader.peers {
+            peer.active = false;
+        }
+        if self.config.check_quorum && !quorum {
+            fx.trace("raft/election#check_quorum", "Raft thesis 6.2", || TraceBody::Note {
+                key: "quorum_lost",
+                args: vec![],
+            });
+            self.become_follower(self.hard.term, None, fx);
+        }
+    }
+
+    pub(crate) fn trace_role(&self, fx: &mut Effects<Self>, anchor: &'static str, paper: &'static str) {
+        fx.trace(anchor, paper, || TraceBody::Set {
+            s: vec![
+                ("role", self.phase().into()),
+                ("currentTerm", self.hard.term.into()),
+                ("votedFor", self.hard.voted_for.map(|v| v.0).into()),
+                ("leader", self.leader().map(|l| l.0).into()),
+            ],
+        });
+    }
+}
+
+fn trace_vote(fx: &mut Effects<Raft>, anchor: &'static str, paper: &'static str, to: NodeId, granted: bool) {
+    let key = if granted { "vote_granted" } else { "vote_refused" };
+    fx.trace(anchor, paper, || note(key, to));
+}
+
+fn note(key: &'static str, node: NodeId) -> TraceBody {
+    TraceBody::Note { key, args: vec![("node", node.0.into())] }
+}

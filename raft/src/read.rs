@@ -1,0 +1,215 @@
+//! ReadIndex: linearizable reads without writing to the log (section 8; thesis 6.4), on any node.
+//!
+//! 1. The leader notes its commit index as the read index, but never one below its no-op: only with an entry of its own
+//!    term committed does it know what is committed.
+//! 2. It makes sure that it still leads: a quorum answers a round of AppendEntries that was begun *after* the read was
+//!    asked for. Rounds have numbers which are never used again, so an answer to an older one confirms nothing newer.
+//! 3. The read goes on where it was asked, once everything up to the read index is applied there.
+//!
+//! A follower or learner asks its leader for 1 and 2. Many reads share one round, and many reads of one follower share
+//! one question: whatever comes while one is under way waits for the next, so there are as many rounds as round trips
+//! and not as many as reads. When the leader changes, whatever waits fails: nobody may assume the answer of the last one.
+//!
+//! Without 1 a new leader serves reads that lack the end of its predecessor's log; without 2, or with an index taken after a
+//! reused round, a deposed leader serves stale ones.
+
+use std::collections::VecDeque;
+
+use common::protocol::{Effect, Effects, Refusal};
+use common::types::{LogId, NodeId};
+
+use crate::core::{Raft, State};
+use crate::message::Message;
+
+/// Reads that wait, on a leader and on others.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// The newest round begun.
+    round: u64,
+    /// On a leader: reads in the order they came. Rounds and read indexes ascend.
+    waiting: VecDeque<Waiting>,
+    /// Elsewhere: the number of the last question to a leader.
+    context: u64,
+    /// The reads which that question is for. Empty: none is under way.
+    asked: Vec<u64>,
+    /// The reads that came since.
+    pooled: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// The first round begun after it came.
+    round: u64,
+    /// Its read index.
+    at: LogId,
+    whose: Whose,
+}
+
+#[derive(Debug)]
+enum Whose {
+    /// A read barrier of this node.
+    Mine(u64),
+    /// A peer's question.
+    Peers(NodeId, u64),
+}
+
+impl Reads {
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// A peer's session ended: it will ask again.
+    pub(crate) fn forget(&mut self, peer: NodeId) {
+        self.waiting.retain(|w| !matches!(w.whose, Whose::Peers(id, _) if id == peer));
+    }
+
+    fn full(&self, limit: usize) -> bool {
+        self.waiting.len() + self.asked.len() + self.pooled.len() >= limit
+    }
+}
+
+impl Raft {
+    /// A read was asked for here.
+    pub(crate) fn read_barrier(&mut self, id: u64, fx: &mut Effects<Self>) {
+        if self.reads.full(self.config.max_pending_reads) {
+            return fx.push(Effect::ReadFailed { id, reason: Refusal::Busy });
+        }
+        match &self.state {
+            State::Leader(_) => self.wait_for_round(Whose::Mine(id), fx),
+            State::Follower(f) if f.leader.is_some_and(|l| self.sessions.is_up(l)) => {
+                self.reads.pooled.push(id);
+                self.ask_leader(fx);
+            }
+            _ => {
+                let reason = Refusal::NotLeader { leader: self.leader() };
+                fx.push(Effect::ReadFailed { id, reason });
+            }
+        }
+    }
+
+    /// Asks the leader on behalf of every read that waits, unless a question is under way.
+    fn ask_leader(&mut self, fx: &mut Effects<Self>) {
+        let Some(leader) = self.leader() else { return };
+        let reads = &mut self.reads;
+        if !reads.asked.is_empty() || reads.pooled.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut reads.asked, &mut reads.pooled);
+        reads.context += 1;
+        fx.send(leader, Message::ReadIndex { term: self.hard.term, context: reads.context });
+    }
+
+    /// A follower or learner asks.
+    pub(crate) fn on_read_index(&mut self, from: NodeId, term: u64, context: u64, fx: &mut Effects<Self>) {
+        if term > self.hard.term {
+            self.become_follower(term, None, fx);
+        }
+        let leads = matches!(self.state, State::Leader(_)) && term == self.hard.term;
+        if !leads || self.reads.full(self.config.max_pending_reads) {
+            return fx.send(from, Message::ReadIndexReply { term: self.hard.term, context, at: None });
+        }
+        self.wait_for_round(Whose::Peers(from, context), fx);
+    }
+
+    pub(crate) fn on_read_index_reply(
+        &mut self,
+        from: NodeId,
+        term: u64,
+        context: u64,
+        at: Option<LogId>,
+        fx: &mut Effects<Self>,
+    ) {
+        if term > self.hard.term {
+            return self.become_follower(term, None, fx);
+        }
+        let current = context == self.reads.context && !self.reads.asked.is_empty();
+        if term < self.hard.term || self.leader() != Some(from) || !current {
+            return;
+        }
+        for id in self.reads.asked.drain(..) {
+            fx.push(match at {
+                Some(at) => Effect::ReadReady { id, at },
+                None => Effect::ReadFailed { id, reason: Refusal::LeaderChanged },
+            });
+        }
+        self.ask_leader(fx);
+    }
+
+    /// On the leader: the read waits for a round that begins after this moment.
+    fn wait_for_round(&mut self, whose: Whose, fx: &mut Effects<Self>) {
+        let State::Leader(leader) = &self.state else { return };
+        let (round, at) = (self.reads.round + 1, self.committed.max(leader.noop));
+        self.reads.waiting.push_back(Waiting { round, at, whose });
+        self.release_reads(fx);
+    }
+
+    /// The newest round that a quorum has answered.
+    fn confirmed_round(&self) -> u64 {
+        let State::Leader(leader) = &self.state else { return 0 };
+        self.voters.reached(
+            |id| {
+                if id == self.id { self.reads.round } else { leader.find(id).map_or(0, |peer| peer.round) }
+            },
+        )
+    }
+
+    /// Lets go of the reads whose round is confirmed and whose index is committed; begins the next round if some wait for
+    /// it and none is under way.
+    pub(crate) fn release_reads(&mut self, fx: &mut Effects<Self>) {
+        if self.reads.waiting.is_empty() || !matches!(self.state, State::Leader(_)) {
+            return;
+        }
+        let mut confirmed = self.confirmed_round();
+        let newest = self.reads.waiting.back().map_or(0, |w| w.round);
+        if newest > self.reads.round && confirmed == self.reads.round {
+            self.begin_round(fx);
+            confirmed = self.confirmed_round();
+        }
+        while let Some(w) = self.reads.waiting.pop_front_if(|w| w.round <= confirmed && w.at <= self.committed) {
+            match w.whose {
+                Whose::Mine(id) => fx.push(Effect::ReadReady { id, at: w.at }),
+                Whose::Peers(peer, context) => self.answer_read_index(peer, context, w.at, fx),
+            }
+        }
+    }
+
+    /// The peer may not know yet that the read index is committed, and would wait for a heartbeat to apply up to it.
+    fn answer_read_index(&mut self, peer: NodeId, context: u64, at: LogId, fx: &mut Effects<Self>) {
+        let say = self.say();
+        let State::Leader(leader) = &mut self.state else { return };
+        if let Some(peer) = leader.find_mut(peer).filter(|p| p.connected && p.commit_sent < at.counter) {
+            peer.append(say, None, fx);
+        }
+        fx.send(peer, Message::ReadIndexReply { term: say.term, context, at: Some(at) });
+    }
+
+    fn begin_round(&mut self, fx: &mut Effects<Self>) {
+        self.reads.round += 1;
+        let say = self.say();
+        let State::Leader(leader) = &mut self.state else { return };
+        for peer in leader.peers.iter_mut().filter(|p| p.connected && self.voters.contains(p.id)) {
+            peer.append(say, None, fx);
+        }
+    }
+
+    /// The leader is, or may be, another one: every read that waits fails.
+    pub(crate) fn fail_reads(&mut self, fx: &mut Effects<Self>) {
+        let term = self.hard.term;
+        for w in self.reads.waiting.drain(..) {
+            match w.whose {
+                Whose::Mine(id) => fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged }),
+                Whose::Peers(peer, context) => {
+                    fx.send(peer, Message::ReadIndexReply { term, context, at: None });
+                }
+            }
+        }
+        self.fail_asked_reads(fx);
+    }
+
+    /// What was asked of the leader will not be answered.
+    pub(crate) fn fail_asked_reads(&mut self, fx: &mut Effects<Self>) {
+        for id in self.reads.asked.drain(..).chain(self.reads.pooled.drain(..)) {
+            fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
+        }
+    }
+}

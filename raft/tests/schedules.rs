@@ -1,0 +1,211 @@
+//! Random schedules over the shipped core: deliver, lose sessions, crash and restart from what was durable, hold disks, let
+//! time pass, propose, read, take snapshots. After every step the oracle checks figure 3 of the paper, and each read that
+//! was confirmed is checked against what was committed when it was asked for.
+
+use std::collections::BTreeMap;
+
+use common::protocol::{Input, Protocol};
+use common::rng::Rng;
+use common::testbed::{Testbed, agree};
+use common::types::{LogId, Micros, NodeId};
+use raft::invariants::Oracle;
+use raft::{Config, Raft};
+
+struct World {
+    bed: Testbed<Raft>,
+    oracle: Oracle,
+    rng: Rng,
+    nodes: u64,
+    commands: u64,
+    /// Read barriers that wait: where the whole cluster's commit stood when each was asked for.
+    asked: BTreeMap<(NodeId, u64), u64>,
+    /// How many answers to reads of each node were looked at.
+    looked: BTreeMap<NodeId, usize>,
+    reads: u64,
+    log: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let (voters, observers) = (rng.between(1, 4) * 2 - 1, rng.between(0, 2));
+        let config = Config {
+            pre_vote: rng.between(0, 4) > 0,
+            check_quorum: rng.between(0, 4) > 0,
+            max_batch_bytes: rng.between(1, 60) as usize,
+            max_inflight_bytes: rng.between(60, 200) as usize,
+            max_inflight_messages: rng.between(1, 6) as usize,
+            max_uncommitted_bytes: 2000,
+            snapshot_chunk_bytes: rng.between(5, 2000) as usize,
+            ..Config::default()
+        };
+        let mut bed = Testbed::new(voters, observers, config);
+        if rng.between(0, 2) == 0 {
+            bed.cache_limit(rng.between(0, 2000) as usize);
+        }
+        let nodes = voters + observers;
+        Self {
+            bed,
+            oracle: Oracle::default(),
+            rng,
+            nodes,
+            commands: 0,
+            asked: BTreeMap::new(),
+            looked: BTreeMap::new(),
+            reads: 0,
+            log: Vec::new(),
+        }
+    }
+
+    fn any(&mut self) -> NodeId {
+        NodeId(self.rng.between(1, self.nodes + 1))
+    }
+
+    fn runs(&self, id: NodeId) -> bool {
+        self.bed.node(id).core.is_some()
+    }
+
+    /// One random thing happens.
+    fn step(&mut self) {
+        let (a, b) = (self.any(), self.any());
+        match self.rng.between(0, 1000) {
+            0..500 => drop(self.bed.deliver_one(a, b)),
+            500..650 => drop(self.bed.answer_one(a)),
+            650..750 => drop(self.bed.write_disk(a)),
+            750..850 => self.time_passes(),
+            850..920 if self.runs(a) => {
+                self.commands += 1;
+                let size = self.rng.between(1, 4);
+                let commands: Vec<String> = (0..size).map(|i| format!("{}.{i}", self.commands)).collect();
+                let _ = self.bed.propose(a, &commands);
+            }
+            920..945 if self.runs(a) => {
+                self.reads += 1;
+                self.asked.insert((a, self.reads), self.oracle.committed().len() as u64);
+                self.bed.input(a, Input::ReadBarrier { id: self.reads });
+            }
+            945..955 if a != b => {
+                let keep = self.rng.between(0, 3) as usize;
+                self.log.push(format!("cut {a} {b} {keep}"));
+                self.bed.cut(a, b, keep);
+            }
+            955..985 if a != b => self.bed.heal(a, b),
+            985..990 => {
+                let held = self.rng.between(0, 2) == 0;
+                self.bed.hold_disk(a, held);
+            }
+            990..994 => self.crash_or_restart(a),
+            994..999 if self.runs(a) => {
+                let keep = self.rng.between(0, 4);
+                self.bed.snapshot(a, keep);
+            }
+            _ => {}
+        }
+    }
+
+    fn time_passes(&mut self) {
+        let Some((at, id)) = self.bed.next_wake() else { return };
+        self.bed.set_now(at);
+        if self.rng.between(0, 3) > 0 {
+            self.bed.input(id, Input::Tick);
+        } else {
+            // Whoever was due is late; somebody else's clock runs.
+            let late = self.bed.now().after(Micros(self.rng.between(0, 100_000)));
+            self.bed.set_now(late);
+        }
+    }
+
+    fn crash_or_restart(&mut self, id: NodeId) {
+        if self.runs(id) {
+            self.bed.crash(id);
+            self.asked.retain(|(node, _), _| *node != id);
+        } else {
+            self.bed.restart(id);
+            let core = self.bed.node(id).core.as_ref().expect("it was started");
+            self.oracle.restarted(core);
+        }
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let cores = self.bed.ids();
+        let cores = cores.iter().filter_map(|id| self.bed.node(*id).core.as_ref());
+        self.oracle.observe_all(cores).map_err(|v| v.to_string())?;
+        for id in self.bed.ids() {
+            let node = self.bed.node(id);
+            if let Some(why) = &node.halted {
+                return Err(format!("{id} halted: {why}"));
+            }
+            if let Some((peer, reason)) = node.disconnects.first() {
+                return Err(format!("{id} disconnected {peer}: {reason}"));
+            }
+            let looked = self.looked.entry(id).or_default();
+            for (read, answer) in &node.reads[*looked..] {
+                if let (Ok(at), Some(least)) = (answer, self.asked.remove(&(id, *read))) {
+                    // R-RD: at or after everything committed anywhere when it was asked for.
+                    if at.counter < least {
+                        return Err(format!("{id} reads at {at}, but {least} entries were committed before it asked"));
+                    }
+                }
+            }
+            *looked = node.reads.len();
+        }
+        Ok(())
+    }
+
+    /// Everything heals: a leader must come, and everybody must reach the same state.
+    fn heals(&mut self) -> Result<(), String> {
+        for id in self.bed.ids() {
+            self.bed.hold_disk(id, false);
+            if !self.runs(id) {
+                self.crash_or_restart(id);
+            }
+        }
+        let committed = self.oracle.committed().len();
+        for _ in 0..50 {
+            self.bed.heal_all();
+            self.bed.advance(Micros::from_millis(100));
+            self.check()?;
+            let leader = self.bed.leader();
+            let Some(leader) = leader else { continue };
+            let _ = self.bed.propose(leader, &["last"]);
+            self.bed.advance(Micros::from_millis(200));
+            self.check()?;
+            let level: Vec<LogId> = self.bed.ids().into_iter().map(|id| self.bed.node(id).applied).collect();
+            if level.iter().all(|at| *at == level[0]) && level[0].counter as usize > committed {
+                return agree(&self.bed);
+            }
+        }
+        let all: Vec<_> = self.bed.ids().into_iter().map(|id| self.bed.core(id).status()).collect();
+        Err(format!("no progress after everything healed: {all:#?}"))
+    }
+}
+
+fn run(seed: u64, steps: usize) -> Result<(usize, usize), String> {
+    let mut world = World::new(seed);
+    if std::env::var_os("DUET_TRANSCRIPT").is_some() {
+        world.bed.start_transcript();
+    }
+    for step in 0..steps {
+        world.step();
+        world.check().map_err(|e| format!("{}seed {seed}, step {step}: {e}", world.bed.take_transcript()))?;
+    }
+    world.heals().map_err(|e| format!("{}seed {seed}, healed: {e}", world.bed.take_transcript()))?;
+    Ok((world.oracle.committed().len(), world.oracle.leaders().len()))
+}
+
+/// How many schedules are tried; `DUET_SCHEDULES` asks for more.
+fn seeds() -> u64 {
+    std::env::var("DUET_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(600)
+}
+
+#[test]
+fn safety_under_random_schedules() {
+    let (mut committed, mut terms) = (0, 0);
+    let first = std::env::var("DUET_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    for seed in first..seeds() {
+        let (c, t) = run(seed, 3000).unwrap_or_else(|e| panic!("{e}"));
+        (committed, terms) = (committed + c, terms + t);
+    }
+    // Otherwise nothing was tested.
+    assert!(committed > 10_000 && terms > 500, "{committed} entries in {terms} terms");
+}

@@ -1,0 +1,136 @@
+//! What must hold in every state of one node. Tests and the simulator check it after every step; what concerns several
+//! nodes at once (one established leader per epoch, committed prefixes agree) they check themselves.
+
+use common::types::{Member, NodeId};
+
+use crate::core::{Local, State, Zab};
+use crate::message::{NodeState, Zxid, fits};
+use crate::recovery::follower::{Following, Stage};
+use crate::recovery::leader::{Leading, Progress, Stage as LeaderStage};
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: {rule}")]
+pub struct Violation {
+    /// Where.
+    pub node: NodeId,
+    /// Which, by its name.
+    pub rule: &'static str,
+}
+
+type Check = Result<(), &'static str>;
+
+fn rule(name: &'static str, holds: bool) -> Check {
+    if holds { Ok(()) } else { Err(name) }
+}
+
+impl Zab {
+    /// Checks every rule; the error names the first that is broken. Takes time in the number of peers and runs in flight.
+    pub fn check(&self) -> Result<(), Violation> {
+        let me = &self.me;
+        let all = check_local(me).and_then(|()| match &self.state {
+            State::Looking(_) => check_looking(me),
+            State::Following(f) => check_following(me, f),
+            State::Leading(l) => check_leading(me, l),
+        });
+        all.map_err(|rule| Violation { node: me.id, rule })
+    }
+}
+
+fn check_local(me: &Local) -> Check {
+    if me.halted {
+        return Ok(());
+    }
+    rule("Z-EPOCH: acceptedEpoch >= currentEpoch", me.hard.accepted_epoch >= me.hard.current_epoch)?;
+    rule("Z-EPOCH: epochs are saved in order", {
+        let saves = me.saves.iter();
+        saves
+            .clone()
+            .zip(saves.skip(1))
+            .all(|(a, b)| a.accepted_epoch <= b.accepted_epoch && a.current_epoch <= b.current_epoch)
+    })?;
+    rule("Z-ZXID: epoch and counter fit 32 bits", fits(me.log.last()) && fits(me.committed))?;
+    rule("the log starts at or before the snapshot", me.log.base() <= me.snapshot.max(me.log.base()))?;
+    rule("what is durable is in the log", me.installing.is_some() || me.log.contains(me.durable))?;
+    rule("what is committed is in the log", me.installing.is_some() || me.log.contains(me.committed))?;
+    rule("applied <= committed", me.applied <= me.committed)?;
+    rule("a snapshot covers committed entries only", me.snapshot <= me.committed)?;
+    rule("at most two epochs are on their way to disk", me.saves.len() <= 2)
+}
+
+fn check_looking(me: &Local) -> Check {
+    rule("LOOKING says so", me.note.state == NodeState::Looking)?;
+    // R3: a vote only at rest, and never for less than this node has itself.
+    rule("a vote only at rest", me.note.vote.is_none() || me.at_rest())?;
+    rule("the vote is at least one's own", me.note.vote.is_none_or(|v| v >= me.own_vote()))?;
+    rule("an observer does not vote", me.member == Member::Voter || me.note.vote.is_none())
+}
+
+fn check_following(me: &Local, f: &Following) -> Check {
+    let said = if me.member == Member::Voter { NodeState::Following } else { NodeState::Observing };
+    rule("FOLLOWING or OBSERVING says so", me.note.state == said)?;
+    rule("one does not follow oneself", f.leader != me.id)?;
+    // R3: between FOLLOWERINFO and the synchronisation the log does not move.
+    rule("R3: at rest until synchronised", f.stage > Stage::Accepting || me.log.last() == me.durable)?;
+    rule("R2: the promise is durable before ACKEPOCH", {
+        me.member == Member::Observer || f.stage <= Stage::Accepting || me.hard.accepted_epoch >= f.epoch
+    })?;
+    rule("R4: history is durable before currentEpoch", f.stage != Stage::Epoch || me.log.last() == me.durable)?;
+    rule("R4: currentEpoch is durable before the ACK", {
+        f.stage < Stage::Acked || (me.hard.current_epoch == f.epoch && me.saves.is_empty())
+    })?;
+    rule("R5: held proposals are not in the log", f.stage != Stage::Acked || me.log.last() == f.acked)?;
+    rule("R5: nothing is held in broadcast", !f.in_broadcast() || f.held.is_empty())?;
+    rule("R7: what was acknowledged is durable", f.acked <= me.durable)?;
+    rule(
+        "Z-PFX: nothing of a later epoch than the leader's",
+        f.stage < Stage::Syncing || me.log.last().epoch <= f.epoch.max(me.log.base().epoch),
+    )?;
+    rule("reads are bounded", f.reads.len() <= me.config.reads_max)
+}
+
+fn check_leading(me: &Local, l: &Leading) -> Check {
+    rule("LEADING says so", me.note.state == NodeState::Leading && me.note.vote.is_some_and(|v| v.leader == me.id))?;
+    rule("an observer does not lead", me.member == Member::Voter)?;
+    if !l.established() {
+        // J4: what followers are compared with and sent must not move.
+        rule(
+            "the log stands still before NEWLEADER's quorum",
+            me.log.last() == l.summary.1 && me.durable == l.summary.1,
+        )?;
+        rule("nothing is proposed before NEWLEADER's quorum", l.outstanding.is_empty())?;
+    }
+    rule("R1: the epoch is durable before LEADERINFO", {
+        l.stage <= LeaderStage::Accepting || me.hard.accepted_epoch == l.epoch
+    })?;
+    if l.established() {
+        rule("Z-INIT: currentEpoch is the epoch led", me.hard.current_epoch == l.epoch)?;
+        rule("the initial history is committed", me.committed >= l.summary.1)?;
+        rule("Z-PI: new entries are of the epoch led", me.log.last() == l.summary.1 || me.log.last().epoch == l.epoch)?;
+        let reached = me
+            .voters
+            .reached(|v| if v == me.id { me.durable } else { l.learners.get(&v).map_or(Zxid::ZERO, |x| x.acked) });
+        rule("all that a quorum has is committed", reached <= me.committed)?;
+    }
+    let waiting: u64 = l.outstanding.iter().map(|(_, weight)| weight).sum();
+    rule("uncommitted bytes are counted", waiting == l.uncommitted)?;
+    rule("what waits is what is not committed", {
+        l.outstanding.back().is_none_or(|(last, _)| *last == me.log.last())
+            && l.outstanding.front().is_none_or(|(last, _)| *last > me.committed)
+    })?;
+    rule("reads are bounded", l.reads.len() <= me.config.reads_max + l.learners.len() * 2)?;
+    for (id, x) in &l.learners {
+        rule("a learner has a session", me.connected(*id))?;
+        rule("members are who the ensemble says", (x.member == Member::Voter) == me.voters.contains(*id))?;
+        rule("acknowledged <= sent", x.acked <= x.sent)?;
+        rule("a queue is counted", x.in_flight.iter().map(|(_, w)| w).sum::<u64>() == x.in_flight_bytes)?;
+        rule("a queue is bounded", x.in_flight_bytes <= me.config.queue_max_bytes)?;
+        if x.member == Member::Voter && x.progress >= Progress::NewLeader {
+            rule("Z-PFX: the live stream has no gap", x.sent == me.log.last())?;
+        }
+        if x.member == Member::Observer && x.progress >= Progress::NewLeader && l.established() {
+            rule("INFORM up to the commit point", x.sent == me.committed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Linearizable reads on any node: SYNC, confirmed by a quorum.
+//!
+//! ZooKeeper's `sync` travels to the leader and back and relies on the leader still being one; a deposed leader answers
+//! it all the same, so `sync` and read are not linearizable across a change of leader (ZOOKEEPER-1675). Here the leader
+//! answers with its commit point only after a quorum echoed a PING whose round began after the request arrived. Any two
+//! quorums share a node; that node still followed this leader when it echoed, so no other leader was established before
+//! the request, and nothing this leader does not know was committed by then.
+//!
+//! Only nodes that acknowledged NEWLEADER are counted: one that is still in discovery may have promised a later epoch
+//! before it came here.
+//!
+//! Reads are batched: one round serves all that came before it began, and a learner has one REQUEST under way for all
+//! its readers. The number of waiting reads is limited; more are refused as busy.
+
+use common::protocol::{Effect, Refusal};
+use common::types::NodeId;
+
+use crate::core::{Fx, Local, Outcome, State, Zab};
+use crate::message::{Message, Zxid};
+use crate::recovery::follower::Following;
+use crate::recovery::leader::{Leading, Progress};
+
+/// Who waits for a confirmation.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    /// A read at the leader itself.
+    Here(u64),
+    /// A learner's REQUEST.
+    Peer { id: NodeId, attempt: u64, token: u64 },
+}
+
+/// Reads at a leader.
+#[derive(Debug, Default)]
+pub(crate) struct LeaderReads {
+    /// Came after the round under way began; wait for the next one.
+    next: Vec<Reader>,
+    /// Wait for the round under way.
+    asked: Vec<Reader>,
+    /// Its PING round, and the commit point when it began.
+    round: u64,
+    at: Zxid,
+}
+
+impl LeaderReads {
+    pub(crate) fn len(&self) -> usize {
+        self.next.len() + self.asked.len()
+    }
+
+    /// A learner's attempt is over.
+    pub(crate) fn forget(&mut self, peer: NodeId) {
+        let keep = |r: &Reader| !matches!(r, Reader::Peer { id, .. } if *id == peer);
+        self.next.retain(keep);
+        self.asked.retain(keep);
+    }
+}
+
+/// Reads at a learner.
+#[derive(Debug, Default)]
+pub(crate) struct LearnerReads {
+    /// Came after the REQUEST under way was sent.
+    next: Vec<u64>,
+    /// Wait for its answer.
+    asked: Vec<u64>,
+    token: u64,
+}
+
+impl LearnerReads {
+    pub(crate) fn len(&self) -> usize {
+        self.next.len() + self.asked.len()
+    }
+}
+
+impl Zab {
+    pub(crate) fn on_read(&mut self, id: u64, fx: &mut Fx) {
+        let leader = self.leader();
+        let max = self.me.config.reads_max;
+        let refusal = match &mut self.state {
+            State::Leading(l) if l.established() && l.reads.len() < max => {
+                l.reads.next.push(Reader::Here(id));
+                l.begin_reads(&self.me, fx);
+                return;
+            }
+            State::Following(f) if f.in_broadcast() && f.reads.len() < max => {
+                f.reads.next.push(id);
+                f.request(fx);
+                return;
+            }
+            _ if leader.is_some() => Refusal::Busy,
+            _ => Refusal::NotLeader { leader },
+        };
+        fx.push(Effect::ReadFailed { id, reason: refusal });
+    }
+
+    /// The role is over: no read of it can be confirmed any more.
+    pub(crate) fn fail_reads(&mut self, fx: &mut Fx) {
+        let mut fail = |id| fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
+        match &mut self.state {
+            State::Leading(l) => {
+                for reader in l.reads.asked.drain(..).chain(l.reads.next.drain(..)) {
+                    if let Reader::Here(id) = reader {
+                        fail(id);
+                    }
+                }
+            }
+            State::Following(f) => f.reads.asked.drain(..).chain(f.reads.next.drain(..)).for_each(fail),
+            State::Looking(_) => {}
+        }
+    }
+}
+
+impl Leading {
+    /// Begins a round for the reads that wait, unless one is under way.
+    fn begin_reads(&mut self, me: &Local, fx: &mut Fx) {
+        if !self.reads.asked.is_empty() || self.reads.next.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.reads.asked, &mut self.reads.next);
+        self.reads.at = me.committed;
+        self.ping(fx);
+        self.reads.round = self.ping_round;
+        self.confirm_reads(me, fx);
+    }
+
+    /// Answers the reads of the round under way if a quorum has echoed it, and begins the next one.
+    fn confirm_reads(&mut self, me: &Local, fx: &mut Fx) {
+        let round = self.reads.round;
+        let echoed = |id| {
+            id == me.id || self.learners.get(&id).is_some_and(|l| l.progress == Progress::Synced && l.echoed >= round)
+        };
+        if self.reads.asked.is_empty() || !me.voters.is_quorum(echoed) {
+            return;
+        }
+        let at = self.reads.at;
+        for reader in self.reads.asked.drain(..) {
+            match reader {
+                Reader::Here(id) => fx.push(Effect::ReadReady { id, at }),
+                Reader::Peer { id, attempt, token } => fx.send(id, Message::Sync { attempt, token, zxid: at }),
+            }
+        }
+        self.begin_reads(me, fx);
+    }
+
+    /// PING came back.
+    pub(crate) fn on_echo(&mut self, me: &Local, from: NodeId, round: u64, fx: &mut Fx) {
+        if let Some(l) = self.learners.get_mut(&from)
+            && round <= self.ping_round
+        {
+            l.echoed = l.echoed.max(round);
+            self.confirm_reads(me, fx);
+        }
+    }
+
+    /// REQUEST: a learner wants the commit point.
+    pub(crate) fn on_request(&mut self, me: &mut Local, from: NodeId, token: u64, fx: &mut Fx) -> Outcome {
+        let Some(l) = self.learners.get(&from) else { return Ok(()) };
+        if !self.established() || l.progress != Progress::Synced {
+            return self.broke(me, from, "REQUEST before UPTODATE", fx);
+        }
+        // A learner has one under way, so each adds at most one.
+        self.reads.next.push(Reader::Peer { id: from, attempt: l.info.attempt, token });
+        if self.reads.len() > me.config.reads_max + self.learners.len() * 2 {
+            return self.broke(me, from, "more than one REQUEST under way", fx);
+        }
+        self.begin_reads(me, fx);
+        Ok(())
+    }
+}
+
+impl Following {
+    fn request(&mut self, fx: &mut Fx) {
+        if self.reads.asked.is_empty() && !self.reads.next.is_empty() {
+            std::mem::swap(&mut self.reads.asked, &mut self.reads.next);
+            self.reads.token += 1;
+            fx.send(self.leader, Message::Request { attempt: self.attempt, token: self.reads.token });
+        }
+    }
+
+    /// SYNC: the commit point for the readers of this REQUEST.
+    pub(crate) fn on_sync(&mut self, me: &mut Local, token: u64, zxid: Zxid, fx: &mut Fx) -> Outcome {
+        // COMMIT or INFORM of it came before, in the same session.
+        if token != self.reads.token || self.reads.asked.is_empty() || zxid > me.committed {
+            return Err(self.broke(me, "SYNC of what was not asked, or before its COMMIT", fx));
+        }
+        for id in self.reads.asked.drain(..) {
+            fx.push(Effect::ReadReady { id, at: zxid });
+        }
+        self.request(fx);
+        Ok(())
+    }
+}
