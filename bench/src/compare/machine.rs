@@ -1,0 +1,125 @@
+//! The machine, and how fast it is at the two things a replicated log cannot do without: a sync to disk and a round trip.
+//!
+//! Both are measured where the comparison runs, right before it, because every latency in the report stands on them.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::load::stats::Hist;
+use crate::report::results::Machine;
+
+/// How long each floor is measured at most.
+const AT_MOST: Duration = Duration::from_millis(300);
+const ROUNDS: usize = 500;
+
+/// Describes the machine; `dir` is where the logs will be. What cannot be found out is left out.
+pub fn describe(dir: &Path) -> Machine {
+    let sync = fdatasync(dir).ok();
+    Machine {
+        cpu: cpu(),
+        cores: std::thread::available_parallelism().map_or(0, |n| n.get() as u32),
+        memory_bytes: memory(),
+        kernel: kernel(),
+        filesystem: filesystem(dir),
+        fdatasync_us: sync.as_ref().map(|h| h.quantile(0.5) as f64),
+        fdatasync_p99_us: sync.as_ref().map(|h| h.quantile(0.99) as f64),
+        loopback_rtt_us: loopback().ok().map(|h| h.quantile(0.5) as f64),
+    }
+}
+
+/// Appends 4 KiB and syncs, over and over.
+fn fdatasync(dir: &Path) -> anyhow::Result<Hist> {
+    let path = dir.join(".fdatasync-floor");
+    let mut file = File::create(&path).context("cannot write where the logs will be")?;
+    let page = [7u8; 4096];
+    let mut hist = Hist::default();
+    let start = Instant::now();
+    while hist.count() < ROUNDS as u64 && start.elapsed() < AT_MOST {
+        let round = Instant::now();
+        file.write_all(&page)?;
+        file.sync_data()?;
+        hist.record(round.elapsed().as_micros() as u64);
+    }
+    drop(file);
+    fs::remove_file(&path)?;
+    Ok(hist)
+}
+
+/// One byte there and back, between two threads.
+fn loopback() -> anyhow::Result<Hist> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr()?;
+    let echo = std::thread::spawn(move || -> std::io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut byte = [0u8; 1];
+        while stream.read(&mut byte)? > 0 {
+            stream.write_all(&byte)?;
+        }
+        Ok(())
+    });
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    let mut hist = Hist::default();
+    let start = Instant::now();
+    let mut byte = [1u8; 1];
+    while hist.count() < ROUNDS as u64 && start.elapsed() < AT_MOST {
+        let round = Instant::now();
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        hist.record(round.elapsed().as_micros() as u64);
+    }
+    drop(stream);
+    echo.join().map_err(|_| anyhow::anyhow!("the echo thread panicked"))??;
+    Ok(hist)
+}
+
+fn cpu() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|l| l.starts_with("model name"));
+    let name = line.and_then(|l| l.split_once(':')).map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    name.to_owned()
+}
+
+fn memory() -> u64 {
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|l| l.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn kernel() -> String {
+    let uname = rustix::system::uname();
+    format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy())
+}
+
+/// The type of the file system that `dir` is on: that of the longest mount point above it.
+fn filesystem(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let above = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let (_, point, kind) = (words.next()?, words.next()?, words.next()?);
+        dir.starts_with(point).then(|| (point.len(), kind.to_owned()))
+    });
+    above.max_by_key(|(len, _)| *len).map_or("unknown".to_owned(), |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_is_described() {
+        let dir = tempfile::tempdir().unwrap();
+        let m = describe(dir.path());
+        assert!(m.cores > 0 && !m.cpu.is_empty() && !m.kernel.is_empty());
+        assert!(m.fdatasync_us.is_some() && m.loopback_rtt_us.is_some(), "{m:?}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "leaves nothing behind");
+    }
+}

@@ -1,0 +1,46 @@
+//! The scenarios, in the order in which they run.
+
+mod agreement;
+mod catch_up;
+mod kills;
+mod observer;
+mod reads;
+mod writes;
+
+use super::{Plan, Scenario};
+use crate::load::stats::Latency;
+use crate::report::results::{Better, LoadResult, Repetition, Unit};
+
+/// All scenarios of a plan.
+pub fn all(plan: &Plan) -> Vec<Box<dyn Scenario>> {
+    let mut list: Vec<Box<dyn Scenario>> = Vec::new();
+    for clients in [1, 64, 1024] {
+        list.push(Box::new(writes::Writes { clients }));
+    }
+    list.push(Box::new(reads::Reads { linearizable: true }));
+    list.push(Box::new(reads::Reads { linearizable: false }));
+    if plan.kills > 0 {
+        list.push(Box::new(kills::Kills));
+    }
+    list.push(Box::new(catch_up::CatchUp));
+    list.push(Box::new(observer::Observer));
+    list.push(Box::new(agreement::Agreement));
+    list
+}
+
+/// Throughput and latency of a load, and the load itself.
+fn measure_load(rep: &mut Repetition, load: LoadResult) {
+    rep.measure("throughput", Unit::PerSecond, Better::Higher, load.throughput);
+    let Latency { p50, p99, p999, count, .. } = load.service;
+    rep.measure("latency, median", Unit::Micros, Better::Lower, p50 as f64);
+    rep.measure("latency, 99 %", Unit::Micros, Better::Lower, p99 as f64);
+    // A thousandth of fewer operations would be the luck of one or two.
+    if count >= 5000 {
+        rep.measure("latency, 99.9 %", Unit::Micros, Better::Lower, p999 as f64);
+    }
+    let errors: u64 = load.errors.values().sum();
+    if errors > 0 {
+        rep.notes.push(format!("{errors} operations ended in an error: {:?}", load.errors));
+    }
+    rep.loads.push(load);
+}
