@@ -69,6 +69,11 @@ pub struct Testbed<P: Protocol> {
 impl<P: Protocol> Testbed<P> {
     /// Voters 1 to `voters` and observers after them, all running and connected, at time zero.
     pub fn new(voters: u64, observers: u64, config: P::Config) -> Self {
+        Self::from_disks(voters, (0..voters + observers).map(|_| Disk::default()), config)
+    }
+
+    /// As [`new`](Self::new), with a node for each disk: the first `voters` of them are voters.
+    pub fn from_disks(voters: u64, disks: impl IntoIterator<Item = Disk<P>>, config: P::Config) -> Self {
         let mut bed = Self {
             nodes: BTreeMap::new(),
             voters: Voters::new((1..=voters).map(NodeId)),
@@ -81,9 +86,9 @@ impl<P: Protocol> Testbed<P> {
             cache_limit: CACHE_LIMIT,
             messages: 0,
         };
-        for id in 1..=voters + observers {
+        for (id, disk) in (1..).zip(disks) {
             let member = if id <= voters { Member::Voter } else { Member::Observer };
-            bed.add(NodeId(id), member, Disk::default());
+            bed.add(NodeId(id), member, disk);
         }
         bed
     }
