@@ -41,6 +41,8 @@ struct World {
     asked: BTreeMap<u64, LogId>,
     answered: BTreeMap<NodeId, usize>,
     proposals: u64,
+    /// How many messages of a link arrive together: slow networks have more in flight when something breaks.
+    pace: u64,
     seen: Seen,
 }
 
@@ -49,6 +51,7 @@ impl World {
         let mut rng = Rng::new(seed);
         let voters = [3, 3, 3, 4, 5][rng.between(0, 5) as usize];
         let observers = rng.between(0, 2);
+        let pace = [2, 3, 8][rng.between(0, 3) as usize];
         let config = Config {
             sync_window_bytes: 200,
             sync_batch_bytes: rng.between(1, 200) as usize,
@@ -77,6 +80,7 @@ impl World {
             asked: BTreeMap::new(),
             answered: BTreeMap::new(),
             proposals: 0,
+            pace,
             seen: Seen::default(),
         }
     }
@@ -103,20 +107,20 @@ impl World {
     fn act(&mut self, faults: u64) -> NodeId {
         let (id, other) = (self.pick(), self.pick());
         match self.rng.between(0, 1000) {
-            0..560 => {
+            0..500 => {
                 let Some((from, to)) = self.busy_link() else { return id };
-                for _ in 0..self.rng.between(1, 6) {
+                for _ in 0..self.rng.between(1, self.pace) {
                     self.bed.deliver_one(from, to);
                     self.check(to);
                 }
             }
-            560..680 => {
+            500..640 => {
                 self.bed.write_disk(id);
                 while self.bed.answer_one(id) {
                     self.check(id);
                 }
             }
-            680..800 => {
+            640..740 => {
                 let long = self.rng.between(0, 20) == 0;
                 let span = self.rng.between(0, if long { 200_000 } else { 4_000 });
                 let now = self.bed.now().after(Micros(span));
@@ -125,7 +129,7 @@ impl World {
                     self.bed.input(id, Input::Tick);
                 }
             }
-            800..900 => self.propose(),
+            740..900 => self.propose(),
             900..920 => {
                 let read = self.proposals * 1000 + self.asked.len() as u64;
                 if self.runs(id) && self.asked.insert(read, self.committed).is_none() {
@@ -153,9 +157,11 @@ impl World {
     }
 
     fn fault(&mut self, id: NodeId, other: NodeId) {
+        // Leaders are where it hurts.
+        let id = if self.rng.between(0, 3) == 0 { self.bed.leader().unwrap_or(id) } else { id };
         match self.rng.between(0, 10) {
             0..3 => {
-                let keep = self.rng.between(0, 4) as usize;
+                let keep = self.rng.between(0, 8) as usize;
                 self.bed.cut(id, other, keep);
             }
             3 => self.bed.isolate(id),
