@@ -8,6 +8,9 @@
 //!
 //! Faults can be planned ([`MemFs::fail`]), and power can be cut in the middle of any call ([`MemFs::cut_power_at`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,8 +50,9 @@ pub enum Call {
 /// What happens instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// EIO. A sync that fails so also forgets what it should have made durable, and a later one succeeds without it:
-    /// as ext4 and XFS do.
+    /// EIO. A sync of a file that fails so (or with ENOSPC) also forgets what it should have made durable, and a later
+    /// one succeeds without it, as on ext4 and XFS; the page cache still shows it. A sync of a directory that fails
+    /// leaves its changes to the next one.
     Eio,
     /// ENOSPC.
     NoSpace,
@@ -469,19 +473,21 @@ impl Fs for MemFs {
         let mut world = lock(&self.world);
         let life = world.life;
         let cut = world.step(life)?;
-        let fault = world.fault(Call::SyncDir);
+        if let Some(fault) = world.fault(Call::SyncDir) {
+            return Err(fault.error());
+        }
         if cut {
             return answer(true, ());
         }
         let World { renamings, durable_names, .. } = &mut *world;
         renamings.retain(|change| {
             let here = change.dir() == Some(dir);
-            if here && fault.is_none() {
+            if here {
                 change.apply(durable_names);
             }
             !here
         });
-        fault.map_or(Ok(()), |f| Err(f.error()))
+        Ok(())
     }
 
     fn lock_dir(&self, dir: &Path) -> io::Result<Box<dyn DirLock>> {

