@@ -37,10 +37,13 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use common::node::ReplicaConfig;
+use common::storage::StorageConfig;
 use serde_json::json;
 use tokio::task::LocalSet;
 
 use crate::cli::{Exit, Fail, Protocol, Ui, block_on};
+use crate::report::format::{bytes, count};
 use crate::report::results::{self, Outcome, Repetition, Results, SCHEMA, ScenarioResult, Verdict};
 use crate::report::{self, page, table};
 use crate::runs::{self, RunDir};
@@ -366,18 +369,59 @@ fn one_line(result: &ScenarioResult) -> String {
 /// What both protocols are given, for the head of every report.
 fn configuration(plan: &Plan) -> Vec<(String, String)> {
     let row = |name: &str, value: String| (name.to_owned(), value);
+    let (raft, zab) = (raft::Config::default(), zab::Config::default());
+    let (replica, storage) = (ReplicaConfig::default(), StorageConfig::default());
+    let Plan { measure, warm_up, repetitions, .. } = plan;
+    let several = if *repetitions > 1 { ", in A-B-B-A order" } else { "" };
     vec![
-        row("cluster", "3 voters, one process each, on this machine; clients in one more process".to_owned()),
-        row("durability", "every write is synced (fdatasync) on a majority before it is answered".to_owned()),
-        row("values", "100 bytes".to_owned()),
+        row("cluster", "3 voters, one process each; all clients in one more process, all on this machine".to_owned()),
         row(
-            "each load",
+            "durability",
+            "every node syncs (fdatasync) its log before it acknowledges; answers follow a majority".to_owned(),
+        ),
+        row("values", "100 bytes".to_owned()),
+        row("each load", format!("{measure:?} after {warm_up:?} of warm-up, {repetitions} per protocol{several}")),
+        row(
+            "batches",
             format!(
-                "{:?} after {:?} of warm-up, {} per protocol, in turns",
-                plan.measure, plan.warm_up, plan.repetitions
+                "up to {} commands or {}, up to {} under way",
+                replica.batch_entries,
+                bytes(replica.batch_bytes as f64),
+                replica.batches_in_flight
+            ),
+        ),
+        row(
+            "log",
+            format!(
+                "segments of {}; a snapshot every {} entries or {}",
+                bytes(storage.segment_bytes as f64),
+                count(replica.snapshot_entries as f64),
+                bytes(replica.snapshot_bytes as f64)
+            ),
+        ),
+        row(
+            "Raft timers",
+            format!(
+                "heartbeat {} ms, election time-out {} to {} ms, pre-vote {}, check-quorum {}",
+                raft.heartbeat_ms,
+                raft.election_timeout_ms,
+                raft.election_timeout_max_ms,
+                on(raft.pre_vote),
+                on(raft.check_quorum)
+            ),
+        ),
+        row(
+            "ZAB timers",
+            format!(
+                "ping {} ms, syncLimit {} ms, initLimit {} ms, finalizeWait {} ms",
+                zab.ping_interval_ms, zab.sync_limit_ms, zab.init_limit_ms, zab.finalize_wait_ms
             ),
         ),
     ]
+}
+
+fn on(setting: bool) -> &'static str {
+    if setting { "on" } else { "off" }
 }
 
 #[cfg(test)]

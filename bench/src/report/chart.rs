@@ -79,15 +79,15 @@ pub fn spectrum(title: &str, curves: &[(String, Hist)]) -> Option<Figure> {
     let nines = nines.ceil().max(1.0);
     let low = drawn.iter().filter_map(|d| d.2.first()).map(|p| p.1).min()?.max(1) as f64;
     let high = drawn.iter().filter_map(|d| d.2.last()).map(|p| p.1).max()?.max(10) as f64;
-    let (low, high) = (low.log10().floor(), high.log10().ceil().max(low.log10().floor() + 1.0));
-    let (left, right, top, bottom) = (62.0, WIDTH - 16.0, 34.0, 250.0);
+    let marks = log_ticks(low, high);
+    let (low, high) = (marks[0].log10(), marks[marks.len() - 1].log10());
+    let (left, right, top, bottom) = (62.0, WIDTH - 30.0, 34.0, 250.0);
     let x = |n: f64| left + n / nines * (right - left);
     let y = |us: f64| bottom - (us.max(1.0).log10() - low) / (high - low) * (bottom - top);
 
     let mut svg = Svg::new(WIDTH, 300.0);
     legend(&mut svg, left, 14.0, curves.iter().map(|(p, _)| p.as_str()));
-    for decade in low as i32..=high as i32 {
-        let us = 10f64.powi(decade);
+    for us in marks {
         svg.line((left, y(us)), (right, y(us)), "grid");
         svg.text(left - 6.0, y(us) + 4.0, "muted", Anchor::End, &tick_time(us));
     }
@@ -276,7 +276,21 @@ fn percentile_name(nines: usize) -> String {
     }
 }
 
-/// A power of ten of microseconds.
+/// 1, 2, 5, 10, 20, ... from at most `low` to at least `high`; without 2 and 5 when that would be too many. At least two.
+fn log_ticks(low: f64, high: f64) -> Vec<f64> {
+    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let all = |steps: &[f64]| -> Vec<f64> {
+        let list: Vec<f64> = decades.clone().flat_map(|d| steps.iter().map(move |s| s * 10f64.powi(d))).collect();
+        // One mark at or below the lowest value, one at or above the highest.
+        let first = list.iter().rposition(|t| *t <= low * 1.000_001).unwrap_or(0);
+        let last = list.iter().position(|t| *t >= high * 0.999_999 && *t > list[first]).unwrap_or(list.len() - 1);
+        list[first..=last].to_vec()
+    };
+    let fine = all(&[1.0, 2.0, 5.0]);
+    if fine.len() > 9 { all(&[1.0]) } else { fine }
+}
+
+/// A round number of microseconds.
 fn tick_time(us: f64) -> String {
     match us {
         us if us < 1e3 => format!("{us:.0} µs"),
@@ -293,4 +307,20 @@ fn trim(v: f64) -> String {
 
 fn sentence(words: &[String]) -> String {
     if words.is_empty() { "No data.".to_owned() } else { format!("{}.", words.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logarithmic_ticks_enclose_what_they_are_for() {
+        assert_eq!(log_ticks(430.0, 1900.0), [200.0, 500.0, 1000.0, 2000.0]);
+        assert_eq!(log_ticks(100.0, 100.0), [100.0, 200.0]);
+        assert_eq!(log_ticks(1.0, 1e7), [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7]);
+        for (low, high) in [(1.0, 2.0), (3.0, 7.0), (999.0, 1001.0), (1.0, 60_000_000.0)] {
+            let t = log_ticks(low, high);
+            assert!(t.len() >= 2 && t[0] <= low && t[t.len() - 1] >= high, "{low} {high}: {t:?}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ p{max-width:46rem}code{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
 th,td{padding:.2rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr.part th{background:var(--soft);padding-top:.5rem}\
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}\
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem}\
 figure{margin:0;padding:.5rem;border:1px solid var(--line);border-radius:4px;min-width:0}figure svg{width:100%;height:auto;display:block}\
 figcaption{font-weight:600;margin-bottom:.3rem}details{margin-top:.4rem}summary{cursor:pointer;color:var(--muted)}\
 .not{border-left:3px solid var(--line);padding-left:.8rem;color:var(--muted)}.bad{color:var(--bad);font-weight:600}\

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 
 use super::format;
 use super::results::{Better, Results, Verdict};
@@ -38,28 +38,35 @@ pub fn configuration(results: &Results) -> Vec<(String, String)> {
     rows
 }
 
+/// Room for the terminal: no line but the header's, a blank one between scenarios.
+const STYLE: TableStyle = TableStyle::new()
+    .header_separator(LineStyle::none().fill('═').junction('═'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 fn scenarios(results: &Results) -> String {
     let names: Vec<String> = results.protocols.iter().map(|p| format::protocol(p)).collect();
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    let mut header = vec!["scenario".to_owned(), "measure".to_owned()];
+    table.load_style(STYLE);
+    let mut header = vec!["scenario and measure".to_owned()];
     header.extend(names.iter().cloned());
     header.extend(names.iter().skip(1).map(|n| format!("{n}/{}", names[0])));
     table.set_header(header);
-    for scenario in &results.scenarios {
-        let mut first = vec![scenario.title.clone(), "holds".to_owned()];
+    for (i, scenario) in results.scenarios.iter().enumerate() {
+        if i > 0 {
+            table.add_row([""]);
+        }
+        let mut first = vec![scenario.title.clone()];
         let verdicts = summary::verdicts(results, scenario);
         first.extend(verdicts.iter().map(|v| v.map_or("-", Verdict::word).to_owned()));
-        first.extend(names.iter().skip(1).map(|_| String::new()));
         table.add_row(first);
         for row in summary::rows(results, scenario) {
-            let mut cells = vec![String::new(), format!("{}{}", row.measure, arrow(row.better))];
+            let mut cells = vec![format!("  {}{}", row.measure, arrow(row.better))];
             cells.extend(row.values.iter().map(|v| v.map_or("-".to_owned(), |v| format::value(row.unit, v))));
             cells.extend(row.ratios.iter().map(|r| r.map_or("-".to_owned(), |r| r.to_string())));
             table.add_row(cells);
         }
     }
-    for column in 2..2 + names.len() * 2 - 1 {
+    for column in 1..names.len() * 2 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -113,14 +113,14 @@ loopback         24 µs there and back
     assert!(text.starts_with(wanted), "{text}");
     let squeezed: Vec<String> = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     for line in [
-        "scenario measure Raft ZAB ZAB/Raft",
-        "Steady writes, 64 clients holds pass pass",
+        "scenario and measure Raft ZAB ZAB/Raft",
+        "Steady writes, 64 clients pass pass",
         "throughput ↑ 20,000/s 18,000/s 0.90× (0.90–0.90)",
         "p99 ↓ 599 µs 704 µs 1.18× (1.17–1.18)",
         "messages ↓ 4.00 4.00 1.00× (1.00–1.00)",
-        "The leader is killed holds pass FAIL",
+        "The leader is killed pass FAIL",
         "gap, median ↓ 200 ms 230 ms 1.15×",
-        "A follower comes back holds pass unclear",
+        "A follower comes back pass unclear",
         "kills, ZAB FAIL: 1 of 500 acknowledged keys lost: key 7",
         "catch-up, ZAB unclear: not level within 10 s",
     ] {
