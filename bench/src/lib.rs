@@ -4,15 +4,17 @@
 //! | --- | --- |
 //! | [`cli`] | the commands, exit codes, errors, and manners at the terminal |
 //! | [`config`] | a node's settings: flags over environment over TOML over defaults |
-//! | [`node_cmd`] | `duet node` |
+//! | [`node_cmd`], [`cluster_cmd`], [`ctl_cmd`] | `duet node`, `duet cluster`, `duet ctl` |
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
 //! | [`peers`] | other systems under the same load: ZooKeeper |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 
 pub mod cli;
+pub mod cluster_cmd;
 pub mod compare;
 pub mod config;
+pub mod ctl_cmd;
 pub mod load;
 pub mod node_cmd;
 pub mod peers;

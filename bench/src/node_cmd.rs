@@ -1,13 +1,25 @@
 //! `duet node`: one real node.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
+use common::node::{Node, NodeConfig, NodeError};
+use common::state_machine::KvStore;
+use common::storage::StorageError;
+use common::transport::TransportError;
 use common::types::Member;
+use tokio::sync::oneshot;
 use toml::{Table, Value};
 
-use crate::cli::{Exit, Fail, Protocol, Ui};
-use crate::config::{Layers, Setting, Settings, layers};
+use crate::cli::{Exit, Fail, Interrupt, Interrupts, Protocol, Ui, run_async};
+use crate::config::{Checked, Layers, Setting, Settings, layers};
+use crate::runs::write_whole;
+use crate::supervisor::Ready;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,16 +181,127 @@ impl Args {
     }
 }
 
-/// Runs `duet node` until SIGINT or SIGTERM comes, stdin ends (with `--parent-watch`), or its disk fails.
+/// Runs `duet node` until SIGINT or SIGTERM comes, stdin ends (with `--parent-watch`), or it stops itself.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
     let settings = args.settings()?;
     if args.print_config {
         return print_config(&settings, ui);
     }
-    settings.check().map_err(|e| {
+    let checked = settings.check().map_err(|e| {
         Fail::usage(e.to_string()).hint("`duet node --help` shows examples, `duet node --print-config` every setting")
     })?;
-    Err(Fail::new(Exit::NothingRan, "nodes are not in this build yet").into())
+    match checked.settings.protocol {
+        Protocol::Raft => serve::<raft::Raft>(args, &checked, checked.settings.raft.clone(), ui),
+        Protocol::Zab => serve::<zab::Zab>(args, &checked, checked.settings.zab.clone(), ui),
+    }
+}
+
+fn serve<P: common::protocol::Protocol>(args: &Args, c: &Checked, protocol: P::Config, ui: Ui) -> anyhow::Result<Exit> {
+    let s = &c.settings;
+    let config = NodeConfig::<P> {
+        cluster: s.cluster.clone(),
+        member: s.member,
+        peer_listen: c.peer_listen.clone(),
+        client_listen: s.client_listen.clone(),
+        replica: s.replica.clone(),
+        storage: s.storage.clone(),
+        trace: s.trace.clone(),
+        // std's keys are the random number at hand.
+        seed: s.seed.unwrap_or_else(|| RandomState::new().hash_one(s.id)),
+        ..NodeConfig::voter(c.id, c.voters.clone(), c.data.clone(), protocol)
+    };
+    run_async(async {
+        let mut interrupts = Interrupts::listen()?;
+        let mut parent = args.parent_watch.then(ParentWatch::start).transpose()?;
+        let mut node = Node::start(config, KvStore::default()).await.map_err(|e| explain(&e))?;
+        announce(args, c, &node, ui)?;
+        let exit = tokio::select! {
+            ended = node.wait() => {
+                // It was not asked to.
+                ended.map_err(|e| explain(&e))?;
+                return Ok(Exit::Environment);
+            }
+            interrupt = interrupts.next() => match interrupt {
+                Interrupt::CtrlC => Exit::Interrupted,
+                Interrupt::Terminate => Exit::Good,
+            },
+            () = ParentWatch::gone(&mut parent) => Exit::Good,
+        };
+        node.stop().await.map_err(|e| explain(&e))?;
+        Ok(exit)
+    })
+}
+
+/// Tells that the node accepts peers and clients, and where.
+fn announce(args: &Args, c: &Checked, node: &Node, ui: Ui) -> anyhow::Result<()> {
+    let ready = Ready {
+        event: "ready".into(),
+        protocol: c.settings.protocol,
+        id: c.id,
+        member: c.settings.member,
+        peer: node.peer_addr().map(|a| a.to_string()),
+        client: node.client_addr().to_string(),
+        pid: std::process::id(),
+    };
+    let line = serde_json::to_string(&ready)?;
+    if let Some(path) = &args.ready_file {
+        write_whole(path, format!("{line}\n").as_bytes())?;
+    }
+    if ui.json {
+        return ui.line(line);
+    }
+    let target = format!("{}://{}", ready.protocol, ready.client);
+    let peers = ready.peer.map_or("no peers".into(), |p| format!("peers at {p}"));
+    ui.say(format!("{} {} accepts {peers}, clients at {}", ready.protocol, ready.id, ready.client));
+    ui.next(&[("how it is", format!("duet ctl --target {target} status"))]);
+    Ok(())
+}
+
+/// A node's error: a setting, or something about the machine.
+fn explain(e: &NodeError) -> Fail {
+    match e {
+        NodeError::Config(_)
+        | NodeError::Transport(TransportError::Config(_))
+        | NodeError::Storage(StorageError::Config { .. }) => Fail::usage(e.to_string()),
+        NodeError::Transport(TransportError::Bind { .. }) => Fail::environment(e.to_string())
+            .hint("give it another address (--peer-listen, --client-listen), or stop what uses this one"),
+        _ => Fail::environment(e.to_string()),
+    }
+}
+
+/// Waits for the end of stdin, which the kernel brings about when the parent is gone, however it went.
+#[derive(Debug)]
+struct ParentWatch {
+    gone: oneshot::Receiver<()>,
+}
+
+impl ParentWatch {
+    /// How long a node may take to stop once its parent is gone.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn start() -> anyhow::Result<Self> {
+        let (tell, gone) = oneshot::channel();
+        let watch = move || {
+            // The content does not matter, and an error means the same as the end.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            // The receiver lives until the node has stopped; then the process ends and this thread with it.
+            let _ = tell.send(());
+            let (_held, never) = mpsc::channel::<()>();
+            let _ = never.recv_timeout(Self::PATIENCE);
+            std::process::exit(i32::from(Exit::Environment as u8));
+        };
+        // A thread, because reading stdin cannot be given up: tokio's would keep the process alive.
+        std::thread::Builder::new().name("parent-watch".into()).spawn(watch).context("cannot watch stdin")?;
+        Ok(Self { gone })
+    }
+
+    /// Waits until the parent is gone; for ever if nobody watches.
+    async fn gone(watch: &mut Option<Self>) {
+        match watch {
+            Some(watch) => _ = (&mut watch.gone).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn print_config(settings: &Settings, ui: Ui) -> anyhow::Result<Exit> {

@@ -20,7 +20,7 @@ use common::types::{Member, NodeId};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 use crate::cli::{Exit, Fail, Protocol, Target};
@@ -36,8 +36,8 @@ pub struct Ready {
     pub id: NodeId,
     /// Voter or observer.
     pub member: Member,
-    /// Where it listens for peers.
-    pub peer: String,
+    /// Where it listens for peers; None if it does not.
+    pub peer: Option<String>,
     /// Where it listens for clients.
     pub client: String,
     /// Its process.
@@ -95,10 +95,12 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     member: Member,
-    peer: String,
+    peer: Option<String>,
     client: String,
     /// None while it is down.
     child: Option<Child>,
+    /// The end of the pipe that the node watches. Apart from `child`, which would close it in order to wait.
+    lifeline: Option<ChildStdin>,
 }
 
 /// The file `cluster.json` in a cluster's folder: what one needs to talk to it.
@@ -121,8 +123,8 @@ pub struct ClusterFileNode {
     pub member: Member,
     /// Where it listens for clients.
     pub client: String,
-    /// Where it listens for peers.
-    pub peer: String,
+    /// Where it listens for peers; None if it does not.
+    pub peer: Option<String>,
     /// Its process; None while it is down.
     pub pid: Option<u32>,
 }
@@ -150,8 +152,9 @@ impl Cluster {
         if spec.voters == 0 {
             return Err(Fail::usage("voters = 0: a cluster has at least one voter").into());
         }
-        fs::create_dir_all(&spec.dir)
-            .map_err(|e| Fail::environment(format!("cannot write {}: {e}", spec.dir.display())))?;
+        for dir in [Some(&spec.dir), spec.data.as_ref()].into_iter().flatten() {
+            fs::create_dir_all(dir).map_err(|e| Fail::environment(format!("cannot write {}: {e}", dir.display())))?;
+        }
         let exe = match &spec.exe {
             Some(exe) => exe.clone(),
             None => std::env::current_exe().context("cannot find the path of this executable")?,
@@ -168,16 +171,18 @@ impl Cluster {
 
     async fn try_start(spec: &ClusterSpec, exe: &Path) -> Result<Self, StartError> {
         let ids: Vec<NodeId> = (1..=spec.voters + spec.observers).map(NodeId).collect();
-        let mut reserved = ports::reserve(ids.len() * 2)?;
-        let nodes = ids.iter().enumerate().map(|(i, id)| {
-            let member = if id.0 <= spec.voters { Member::Voter } else { Member::Observer };
-            let (peer, client) = (reserved[2 * i].addr.clone(), reserved[2 * i + 1].addr.clone());
-            (*id, Node { member, peer, client, child: None })
+        let mut clients = ports::reserve(ids.len())?.into_iter();
+        let mut peers = ports::reserve(spec.voters as usize)?.into_iter();
+        // Observers connect to voters; nobody connects to them.
+        let nodes = ids.iter().zip(clients.as_slice()).zip(0..).map(|((id, client), i)| {
+            let peer = peers.as_slice().get(i).map(|p| p.addr.clone());
+            let member = if peer.is_some() { Member::Voter } else { Member::Observer };
+            (*id, Node { member, peer, client: client.addr.clone(), child: None, lifeline: None })
         });
         let mut cluster = Self { spec: spec.clone(), exe: exe.to_owned(), nodes: nodes.collect() };
         // Start all, then wait for all: they come up side by side.
         for id in &ids {
-            drop(reserved.drain(..2));
+            drop((clients.next(), peers.next()));
             cluster.spawn(*id)?;
         }
         for id in &ids {
@@ -287,9 +292,8 @@ impl Cluster {
     pub async fn add_observer(&mut self) -> anyhow::Result<NodeId> {
         let id = NodeId(self.nodes.keys().map(|id| id.0).max().unwrap_or(0) + 1);
         for _ in 0..PORT_ATTEMPTS {
-            let mut reserved = ports::reserve(2)?;
-            let (client, peer) = (reserved.remove(1).addr, reserved.remove(0).addr);
-            self.nodes.insert(id, Node { member: Member::Observer, peer, client, child: None });
+            let Some(client) = ports::reserve(1)?.pop().map(|r| r.addr) else { continue };
+            self.nodes.insert(id, Node { member: Member::Observer, peer: None, client, child: None, lifeline: None });
             let started = match self.spawn(id) {
                 Ok(()) => self.await_ready(id).await,
                 Err(e) => Err(e),
@@ -358,9 +362,8 @@ impl Cluster {
         if node.member == Member::Observer {
             add("member", "observer".into());
         }
-        let voters = self.nodes.iter().filter(|(_, n)| n.member == Member::Voter);
-        add("voters", voters.map(|(id, n)| format!("{}={}", id.0, n.peer)).collect::<Vec<_>>().join(","));
-        add("peer-listen", node.peer.clone());
+        let voters = self.nodes.iter().filter_map(|(id, n)| Some(format!("{}={}", id.0, n.peer.as_ref()?)));
+        add("voters", voters.collect::<Vec<_>>().join(","));
         add("client-listen", node.client.clone());
         add("data", self.data_dir(id).display().to_string());
         if self.spec.trace {
@@ -398,8 +401,10 @@ impl Cluster {
         // A process group of its own: Ctrl-C reaches the supervisor alone, which then ends the nodes in order; and if it
         // is killed while a node is paused, the kernel wakes the orphaned group.
         command.process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {}", self.exe.display()))?;
-        self.node(id)?.child = Some(child);
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", self.exe.display()))?;
+        let node = self.node(id)?;
+        node.lifeline = child.stdin.take();
+        node.child = Some(child);
         Ok(())
     }
 
@@ -417,7 +422,7 @@ impl Cluster {
         };
         let Some(line) = line else {
             let status = child.wait().await.with_context(|| format!("cannot wait for {id}"))?;
-            if status.code() == Some(Exit::Environment as i32) && self.log_tail(id).contains("already in use") {
+            if status.code() == Some(Exit::Environment as i32) && self.log_tail(id).contains("Address already in use") {
                 return Err(StartError::PortClash);
             }
             return Err(self.did_not_start(id, &format!("ended at once ({status})")).into());
@@ -434,7 +439,8 @@ impl Cluster {
             .hint(format!("the whole log is {}", path.display()))
     }
 
-    fn write_file(&self) -> anyhow::Result<()> {
+    /// What `cluster.json` says.
+    pub fn file(&self) -> ClusterFile {
         let nodes = self.nodes.iter().map(|(id, n)| ClusterFileNode {
             id: *id,
             member: n.member,
@@ -442,10 +448,12 @@ impl Cluster {
             peer: n.peer.clone(),
             pid: n.child.as_ref().and_then(Child::id),
         });
-        let file =
-            ClusterFile { protocol: self.spec.protocol, target: self.target().to_string(), nodes: nodes.collect() };
+        ClusterFile { protocol: self.spec.protocol, target: self.target().to_string(), nodes: nodes.collect() }
+    }
+
+    fn write_file(&self) -> anyhow::Result<()> {
         let path = self.spec.dir.join(CLUSTER_FILE);
-        crate::runs::write_whole(&path, &serde_json::to_vec_pretty(&file)?)?;
+        crate::runs::write_whole(&path, &serde_json::to_vec_pretty(&self.file())?)?;
         Ok(())
     }
 }

@@ -35,6 +35,10 @@ Log messages go to stderr; DUET_LOG=debug shows more of them.";
 /// What `duet` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run whole clusters on this machine until Ctrl-C.
+    Cluster(crate::cluster_cmd::Args),
+    /// Ask and tell a running cluster: put, get, status, log, …
+    Ctl(crate::ctl_cmd::Args),
     /// Run one node until Ctrl-C.
     Node(Box<crate::node_cmd::Args>),
     /// Measure both protocols side by side.
@@ -43,4 +47,17 @@ pub enum Command {
     Load(crate::load::Args),
     /// Rebuild a report from stored results.
     Report(crate::report::Args),
+    /// Print a completion script for a shell.
+    #[command(before_help = "Examples:\n  duet completions bash > ~/.local/share/bash-completion/completions/duet")]
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command.
+    #[command(before_help = "Examples:\n  duet man /usr/local/share/man/man1")]
+    Man {
+        /// Where to; the folder is made if it is not there.
+        dir: std::path::PathBuf,
+    },
 }

@@ -6,13 +6,16 @@
 mod args;
 mod exit;
 mod find;
+mod live;
 mod run;
 mod target;
+mod tools;
 mod ui;
 
 pub use args::{Cli, Command};
 pub use exit::{Exit, Fail};
 pub use find::TargetArgs;
-pub use run::{block_on, main};
+pub use live::Live;
+pub use run::{Interrupt, Interrupts, block_on, main, run_async};
 pub use target::{Protocol, Target, check_addr};
 pub use ui::Ui;

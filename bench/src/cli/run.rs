@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::tools;
 use super::ui::StdoutClosed;
 use super::{Cli, Command, Exit, Fail, Ui};
 
@@ -22,7 +24,7 @@ pub fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(cli.json, cli.no_color);
-    start_log(ui);
+    start_log(&cli.command, ui);
     match dispatch(&cli.command, ui) {
         Ok(exit) => exit.into(),
         // Whoever read our stdout has enough: no failure, and nothing left to do.
@@ -36,40 +38,74 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, ui: Ui) -> anyhow::Result<Exit> {
     match command {
+        Command::Cluster(args) => crate::cluster_cmd::run(args, ui),
         Command::Node(args) => crate::node_cmd::run(args, ui),
+        Command::Ctl(args) => crate::ctl_cmd::run(args, ui),
         Command::Compare(args) => crate::compare::run(args, ui),
         Command::Load(args) => crate::load::run(args, ui),
         Command::Report(args) => crate::report::run(args, ui),
+        Command::Completions { shell } => tools::completions(*shell, ui),
+        Command::Man { dir } => tools::man(dir, ui),
     }
 }
 
-/// Messages on stderr, filtered by `DUET_LOG` (`info`, `debug`, `common=trace`, …); warnings by default.
-fn start_log(ui: Ui) {
-    let filter = EnvFilter::try_from_env("DUET_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// Messages on stderr, filtered by `DUET_LOG` (`info`, `debug`, `common=trace`, …); warnings by default,
+/// and for a node, whose log is read afterwards, what it tells of itself.
+fn start_log(command: &Command, ui: Ui) {
+    let usual = if matches!(command, Command::Node(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("DUET_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Fails only when a test has set one already.
     let _ = log.with_ansi(ui.colour_on_stderr()).try_init();
 }
 
-/// Runs `work` on a tokio runtime of this thread until it is done or Ctrl-C (SIGINT) or SIGTERM comes. Then `work` is dropped
-/// where it waits, which must release whatever it holds (a [`Cluster`](crate::supervisor::Cluster) kills its nodes),
-/// and the exit code is 130.
+/// Runs `work` on a tokio runtime of this thread until it is done or Ctrl-C (SIGINT) or SIGTERM comes. Then `work` is
+/// dropped where it waits, which must release whatever it holds (a [`Cluster`](crate::supervisor::Cluster) kills its
+/// nodes), and the exit code is 130.
 pub fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
-    runtime.block_on(async {
+    run_async(async {
+        let mut interrupts = Interrupts::listen()?;
         tokio::select! {
             done = work => done,
-            stopped = interrupted() => stopped.map(|()| Exit::Interrupted),
+            _ = interrupts.next() => Ok(Exit::Interrupted),
         }
     })
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        got = tokio::signal::ctrl_c() => got.context("cannot listen for Ctrl-C"),
-        _ = term.recv() => Ok(()),
+/// Runs `work` on a tokio runtime of this thread. It takes care of Ctrl-C itself, with [`Interrupts`].
+pub fn run_async(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start tokio")?;
+    runtime.block_on(work)
+}
+
+/// What wants the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Ctrl-C: SIGINT.
+    CtrlC,
+    /// SIGTERM.
+    Terminate,
+}
+
+/// Ctrl-C and SIGTERM. From [`listen`](Self::listen) on, they no longer end the process by themselves and none is missed.
+#[derive(Debug)]
+pub struct Interrupts {
+    int: Signal,
+    term: Signal,
+}
+
+impl Interrupts {
+    /// Starts to listen. Must be called in a tokio runtime.
+    pub fn listen() -> anyhow::Result<Self> {
+        let int = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+        Ok(Self { int, term: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")? })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Interrupt {
+        tokio::select! {
+            _ = self.int.recv() => Interrupt::CtrlC,
+            _ = self.term.recv() => Interrupt::Terminate,
+        }
     }
 }

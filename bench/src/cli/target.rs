@@ -19,6 +19,14 @@ impl Protocol {
     /// Both, in the order they are shown everywhere.
     pub const ALL: [Self; 2] = [Self::Raft, Self::Zab];
 
+    /// What it calls a leader's reign: `term` or `epoch`.
+    pub const fn epoch_word(self) -> &'static str {
+        match self {
+            Self::Raft => "term",
+            Self::Zab => "epoch",
+        }
+    }
+
     /// `raft` or `zab`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -8,6 +8,8 @@ pub mod layers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use common::node::ReplicaConfig;
+use common::storage::{StorageConfig, StorageError};
 use common::types::{Member, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +29,7 @@ pub struct Settings {
     pub id: u64,
     /// `voter` or `observer`. A voter's id is in `voters`, an observer's is not.
     pub member: Member,
-    /// Where it listens for peers. A voter's default is its own address in `voters`; an observer's is any port.
+    /// Where it listens for peers. A voter's default is its own address in `voters`; an observer's is nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_listen: Option<String>,
     /// Where it listens for clients; port 0 takes a free one.
@@ -43,6 +45,14 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Every voter's id and peer address.
     pub voters: BTreeMap<String, String>,
+    /// Raft's timers and limits. A node that speaks ZAB does not look at them.
+    pub raft: raft::Config,
+    /// ZAB's timers and limits. A node that speaks Raft does not look at them.
+    pub zab: zab::Config,
+    /// What the replica holds back, and how much.
+    pub replica: ReplicaConfig,
+    /// The log's and the snapshots' files.
+    pub storage: StorageConfig,
 }
 
 impl Default for Settings {
@@ -58,6 +68,10 @@ impl Default for Settings {
             trace: None,
             seed: None,
             voters: BTreeMap::new(),
+            raft: raft::Config::default(),
+            zab: zab::Config::default(),
+            replica: ReplicaConfig::default(),
+            storage: StorageConfig::default(),
         }
     }
 }
@@ -87,8 +101,8 @@ pub struct Checked {
     pub id: NodeId,
     /// Who votes, and where.
     pub voters: BTreeMap<NodeId, String>,
-    /// Where it listens for peers.
-    pub peer_listen: String,
+    /// Where it listens for peers. None: an observer that nobody connects to.
+    pub peer_listen: Option<String>,
     /// Its folder.
     pub data: PathBuf,
 }
@@ -106,15 +120,13 @@ impl Settings {
         let id = NodeId(self.id);
         let voters = self.check_voters()?;
         self.check_membership(id, &voters)?;
-        let peer_listen = match (&self.peer_listen, voters.get(&id)) {
-            (Some(addr), _) | (None, Some(addr)) => addr.clone(),
-            (None, None) => "127.0.0.1:0".into(),
-        };
-        check_addr(&peer_listen)
-            .map_err(|why| invalid("peer_listen", &peer_listen, format!("{why}; must be {ADDR}")))?;
+        let peer_listen = self.peer_listen.clone().or_else(|| voters.get(&id).cloned());
+        if let Some(addr) = &peer_listen {
+            check_addr(addr).map_err(|why| invalid("peer_listen", addr, format!("{why}; must be {ADDR}")))?;
+        }
         let client = &self.client_listen;
         check_addr(client).map_err(|why| invalid("client_listen", client, format!("{why}; must be {ADDR}")))?;
-        if *client == peer_listen && !client.ends_with(":0") {
+        if Some(client) == peer_listen.as_ref() && !client.ends_with(":0") {
             return Err(invalid("client_listen", client, "must differ from peer_listen, which has the same value"));
         }
         let data = self.data.clone().filter(|d| !d.as_os_str().is_empty());
@@ -122,7 +134,27 @@ impl Settings {
         if let Some(seed) = self.seed.filter(|s| i64::try_from(*s).is_err()) {
             return Err(invalid("seed", seed, "must be at most 9223372036854775807"));
         }
+        self.check_limits()?;
         Ok(Checked { settings: self, id, voters, peer_listen, data })
+    }
+
+    /// Those of both protocols: a mistake in the table that is not used today is one tomorrow.
+    fn check_limits(&self) -> Result<(), Invalid> {
+        self.raft
+            .validate()
+            .map_err(|e| invalid(format!("raft.{}", e.field), e.value, format!("must be {}", e.allowed)))?;
+        self.zab
+            .validate()
+            .map_err(|e| invalid(format!("zab.{}", e.field), e.value, format!("must be {}", e.allowed)))?;
+        let replica = self.replica.validate();
+        replica.map_err(|e| invalid(format!("replica.{}", e.field), e.value, format!("must be {}", e.allowed)))?;
+        match self.storage.validate() {
+            Err(StorageError::Config { field, value, allowed }) => {
+                Err(invalid(format!("storage.{field}"), value, format!("must be {allowed}")))
+            }
+            Err(other) => Err(invalid("storage", "(these values)", other.to_string())),
+            Ok(()) => Ok(()),
+        }
     }
 
     fn check_voters(&self) -> Result<BTreeMap<NodeId, String>, Invalid> {
@@ -216,7 +248,7 @@ mod tests {
     #[test]
     fn good_settings_pass_and_a_voter_listens_where_its_peers_look() {
         let checked = good().check().unwrap();
-        assert_eq!((checked.id, checked.peer_listen.as_str(), checked.voters.len()), (NodeId(1), "h:7001", 3));
+        assert_eq!((checked.id, checked.peer_listen.as_deref(), checked.voters.len()), (NodeId(1), Some("h:7001"), 3));
     }
 
     #[test]
@@ -230,6 +262,10 @@ mod tests {
         assert!(refused(|s| s.client_listen = "h:7001".into()).contains("must differ from peer_listen"));
         assert!(refused(|s| s.peer_listen = Some("h:x".into())).contains("peer_listen = h:x: `x` is no port"));
         assert!(refused(|s| s.data = None).contains("data = (not set)"));
+        assert!(refused(|s| s.raft.heartbeat_ms = 0).starts_with("raft.heartbeat_ms = 0: must be between 1"));
+        assert!(refused(|s| s.zab.ping_interval_ms = 0).starts_with("zab.ping_interval_ms = 0: must be from 1"));
+        assert!(refused(|s| s.replica.batch_entries = 0).starts_with("replica.batch_entries = 0: must be at least 1"));
+        assert!(refused(|s| s.storage.segment_bytes = 1).starts_with("storage.segment_bytes = 1: must be 4096 to"));
         assert!(refused(|s| s.seed = Some(u64::MAX)).contains("seed = 18446744073709551615: must be at most"));
         let voter = |key: &'static str, addr: &'static str| refused(|s| _ = s.voters.insert(key.into(), addr.into()));
         assert!(voter("x", "h:1").contains("voters.x = \"h:1\": `x` is no node id"));
