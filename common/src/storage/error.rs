@@ -25,11 +25,11 @@ pub enum StorageError {
         /// The folder.
         dir: PathBuf,
     },
-    /// Bytes are not what was written. Not a torn end of the log, which is repaired silently.
+    /// Bytes are not what was written. Not a torn end of the log, which is cut off with a warning.
     #[error(
-        "{} is damaged at byte {offset}: {what}. The node does not start, because entries it has acknowledged may be \
-         lost. Keep the folder, check the disk, and put back a copy of the folder; without one, replace this node by a \
-         new one with a new id",
+        "{} is damaged at byte {offset}: {what}. The node does not go on, because entries it has acknowledged may be \
+         lost. Keep the folder and check the disk. Do not start this node from an older copy, which has forgotten \
+         what it promised since: replace it by a new node with a new id",
         path.display()
     )]
     Damaged {
@@ -42,8 +42,8 @@ pub enum StorageError {
     },
     /// A log segment or the whole log is not there.
     #[error(
-        "{}: {what}. The node does not start, because entries it has acknowledged may be lost. Put the file back; \
-         without it, replace this node by a new one with a new id",
+        "{}: {what}. The node does not start, because entries it has acknowledged may be lost. If the file \
+         was moved away, put it back; without it, replace this node by a new one with a new id",
         path.display()
     )]
     Missing {
