@@ -133,18 +133,17 @@ impl Raft {
         let State::Follower(follower) = &mut self.state else { return };
         follower.verified = follower.verified.max(last);
         // Entries that are already durable get their answer now: no fdatasync will come for them.
-        if heartbeat || self.durable >= follower.verified {
-            follower.reply = Some(Due::Match);
-        } else if let Some(Due::Conflict(_)) = follower.reply {
-            follower.reply = None;
-        }
+        let answer_now = heartbeat || self.durable >= follower.verified;
+        follower.reply = if answer_now { Some(Due::Match) } else { follower.reply.filter(|due| due.is_match()) };
         let commit = commit.min(follower.verified.counter);
         if commit > self.committed.counter
             && let Some(id) = self.log.at(commit)
         {
             self.commit(id, fx);
         }
-        self.acknowledge(fx);
+        if answer_now {
+            self.acknowledge(fx);
+        }
     }
 
     /// Adds what the log lacks of `run`, which follows `prev`, an entry of the log. Removes entries only if one of the run's
@@ -187,13 +186,14 @@ impl Raft {
         let busy = self.installing.is_some();
         let State::Follower(follower) = &mut self.state else { return };
         let Some(leader) = follower.leader.filter(|_| self.unsaved == 0) else { return };
-        if let Some((snapshot, end)) = follower.piece.take() {
+        let piece = follower.piece.take();
+        if let Some((snapshot, end)) = piece {
             fx.send(leader, Message::InstallSnapshotReply { term: self.hard.term, snapshot, end });
         }
         let matched = self.durable.min(follower.verified);
         let due = follower.reply.take();
         let answer = match due {
-            None if busy || matched <= follower.acked => return,
+            None if busy || piece.is_some() || matched <= follower.acked => return,
             Some(_) if busy => Answer::Busy,
             Some(Due::Conflict(refused)) => self.conflict_hint(refused),
             Some(Due::Match) | None => {

@@ -4,6 +4,7 @@
 //! only when an input says that it is; what may be said early is said early.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use common::log::LogView;
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
@@ -22,12 +23,21 @@ use crate::recovery::DiskRead;
 use crate::snapshot::Incoming;
 
 /// The persistent state beside the log (figure 2).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hard {
     /// currentTerm: the latest term this node has seen.
     pub term: u64,
     /// votedFor: who has this node's vote in that term.
     pub voted_for: Option<NodeId>,
+}
+
+impl fmt::Debug for Hard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.voted_for {
+            Some(node) => write!(f, "term {}, vote {node}", self.term),
+            None => write!(f, "term {}, no vote", self.term),
+        }
+    }
 }
 
 /// A node of a Raft cluster, as a value. See [`Protocol`].
@@ -107,6 +117,12 @@ pub(crate) enum Due {
     Match,
     /// This `prev` is not in the log.
     Conflict(LogId),
+}
+
+impl Due {
+    pub(crate) fn is_match(self) -> bool {
+        matches!(self, Self::Match)
+    }
 }
 
 impl Follower {

@@ -180,22 +180,23 @@ impl Raft {
         if self.member == Member::Observer || !self.voters.contains(from) {
             return;
         }
+        let before = self.hard.clone();
         if term > self.hard.term {
             if self.config.check_quorum && self.hears_leader() {
                 let key = "vote_ignored_leader_alive";
                 fx.trace("raft/election#hears_leader", "Raft thesis 4.2.3", || note(key, from));
                 return;
             }
-            self.become_follower(term, None, fx);
+            self.follow(term, None, fx);
         }
         let granted = matches!(self.state, State::Follower(_)) && self.may_vote(from, term, last);
         trace_vote(fx, "raft/election#grant_vote", "Raft fig. 2 RequestVote 2", from, granted);
         if granted {
             self.reset_election_timer();
-            if self.hard.voted_for.is_none() {
-                self.hard.voted_for = Some(from);
-                self.save_hard(fx);
-            }
+            self.hard.voted_for = Some(from);
+        }
+        if self.hard != before {
+            self.save_hard(fx);
         }
         if self.unsaved == 0 {
             fx.send(from, Message::RequestVoteReply { term: self.hard.term, granted });
@@ -252,6 +253,15 @@ impl Raft {
 
     /// Follows `leader`, or nobody yet, in `term`. A new term has no vote; within a term the vote stays.
     pub(crate) fn become_follower(&mut self, term: u64, leader: Option<NodeId>, fx: &mut Effects<Self>) {
+        let new_term = term > self.hard.term;
+        self.follow(term, leader, fx);
+        if new_term {
+            self.save_hard(fx);
+        }
+    }
+
+    /// The same, but a new term is yet to be saved, perhaps together with a vote.
+    fn follow(&mut self, term: u64, leader: Option<NodeId>, fx: &mut Effects<Self>) {
         self.fail_reads(fx);
         if matches!(self.state, State::Leader(_)) {
             self.reset_election_timer();
@@ -259,7 +269,6 @@ impl Raft {
         if term > self.hard.term {
             self.owed_votes.clear();
             self.hard = Hard { term, voted_for: None };
-            self.save_hard(fx);
         }
         self.state = State::Follower(Follower::new(leader, self.now, self.committed));
         self.trace_role(fx, "raft/election#become_follower", "Raft fig. 2 Rules for Servers");

@@ -14,6 +14,40 @@
 //! | [`invariants`] | what must hold in every state |
 //!
 //! The crate `zab` has the same rooms under the same names.
+//!
+//! A node is a [`Raft`]: it is fed inputs and drained of effects through
+//! [`Protocol`](common::protocol::Protocol), and owns no clock, disk or network. Whoever feeds it decides where it runs; here
+//! it is the testbed, which wires a few nodes together in one process:
+//!
+//! ```
+//! use common::protocol::Protocol;
+//! use common::testbed::Testbed;
+//! use common::types::Micros;
+//! use raft::{Config, Raft};
+//!
+//! let mut nodes: Testbed<Raft> = Testbed::new(3, 0, Config::default());
+//! let second = Micros::from_millis(1000);
+//!
+//! // Nobody leads at first. One node's election timer ends before the others'.
+//! assert!(nodes.advance_until(second, |nodes| nodes.leader().is_some()));
+//! let first = nodes.leader().unwrap();
+//!
+//! // The leader gives commands their places in the log; a majority of disks commits them.
+//! let (_, last) = nodes.propose(first, &["x = 1", "y = 2"]).unwrap();
+//! assert!(nodes.advance_until(second, |nodes| nodes.cores().all(|node| node.committed() >= last)));
+//!
+//! // Without the leader the other two elect another one, and go on with everything that was committed.
+//! nodes.crash(first);
+//! assert!(nodes.advance_until(second, |nodes| nodes.leader().is_some()));
+//! let second_leader = nodes.leader().unwrap();
+//! nodes.propose(second_leader, &["z = 3"]).unwrap();
+//! nodes.restart(first);
+//! nodes.advance(second);
+//! for id in nodes.ids() {
+//!     let commands: Vec<_> = nodes.node(id).history.iter().map(|(_, command)| command.as_ref()).collect();
+//!     assert_eq!(commands, [&b"x = 1"[..], b"y = 2", b"z = 3"]);
+//! }
+//! ```
 
 pub mod broadcast;
 pub mod config;

@@ -4,6 +4,8 @@
 //! need not follow its request at once: an [`AppendEntriesReply`](Message::AppendEntriesReply) waits for the disk and
 //! answers every request so far.
 
+use std::fmt;
+
 use bytes::Bytes;
 use common::codec::{self, BodyError, Payload};
 use common::protocol::Chunk;
@@ -11,7 +13,7 @@ use common::types::LogId;
 use serde::{Deserialize, Serialize};
 
 /// A message of the protocol. `term` is the sender's currentTerm unless said otherwise.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Would you vote for me? Changes nothing at the receiver (thesis 9.6).
     PreVote {
@@ -99,7 +101,7 @@ pub enum Message {
 }
 
 /// What a follower makes of [`Message::AppendEntries`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Everything up to here is the same as in the leader's log, and durable here.
     Matched(LogId),
@@ -116,6 +118,48 @@ pub enum Answer {
     },
     /// Nothing was done with it: a snapshot is being installed, or the leader's term is over. Ask again.
     Busy,
+}
+
+/// One line, as logs and dialogues show it.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(term {}", codec::Message::kind(self), self.term())?;
+        match self {
+            Self::PreVote { last, .. } | Self::RequestVote { last, .. } => write!(f, ", last {last}")?,
+            Self::PreVoteReply { granted, .. } | Self::RequestVoteReply { granted, .. } => {
+                f.write_str(if *granted { ", granted" } else { ", refused" })?;
+            }
+            Self::AppendEntries { prev, commit, round, entries, .. } => {
+                write!(f, ", prev {prev}, commit {commit}, round {round}")?;
+                match entries.as_ref().map(Payload::entries) {
+                    Some(Some(run)) => write!(f, ", entries {}..{}", run.first(), run.last())?,
+                    Some(None) => f.write_str(", entries without their bytes")?,
+                    None => {}
+                }
+            }
+            Self::AppendEntriesReply { round, answer, .. } => write!(f, ", round {round}, {answer:?}")?,
+            Self::InstallSnapshot { chunk, .. } => {
+                write!(f, ", snapshot {}, bytes {}..{} of {}", chunk.snapshot, chunk.offset, chunk.end(), chunk.total)?;
+            }
+            Self::InstallSnapshotReply { snapshot, end, .. } => write!(f, ", snapshot {snapshot}, next from {end}")?,
+            Self::ReadIndex { context, .. } => write!(f, ", context {context}")?,
+            Self::ReadIndexReply { context, at: Some(at), .. } => write!(f, ", context {context}, at {at}")?,
+            Self::ReadIndexReply { context, at: None, .. } => write!(f, ", context {context}, refused")?,
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Matched(id) => write!(f, "matched {id}"),
+            Self::Conflict { refused, last, at, first } => {
+                write!(f, "no {refused}: last {last}, try {at}, its term from {first}")
+            }
+            Self::Busy => f.write_str("busy"),
+        }
+    }
 }
 
 impl Message {
