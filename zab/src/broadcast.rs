@@ -62,12 +62,17 @@ impl Leading {
         };
         let Some(run) = Entries::new(first, EntryKind::Command, batch) else { return Ok(()) };
         let weight = weight(&run);
-        if self.uncommitted > 0 && self.uncommitted + weight > me.config.uncommitted_max_bytes {
+        // A quorum of followers may be faster than this leader's own disk, which has a queue like theirs.
+        let uncommitted = self.uncommitted > 0 && self.uncommitted + weight > me.config.uncommitted_max_bytes;
+        let unsynced = self.unsynced_bytes > 0 && self.unsynced_bytes + weight > me.config.queue_max_bytes;
+        if uncommitted || unsynced {
             fx.push(Effect::Refused(Refusal::Busy));
             return Ok(());
         }
         self.outstanding.push_back((run.last(), weight));
         self.uncommitted += weight;
+        self.unsynced.push_back((run.last(), weight));
+        self.unsynced_bytes += weight;
         fx.push(Effect::Accepted { first, last: run.last() });
         let mut overflow = false;
         for (id, l) in &mut self.learners {

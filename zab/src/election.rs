@@ -245,21 +245,20 @@ impl Zab {
         if voter && self.me.converge() {
             self.me.announce(fx);
             self.me.trace_vote(fx);
-            if let State::Looking(l) = &mut self.state {
-                l.decide_at = None;
-            }
+            self.undecided();
         }
         if let Some((round, vote)) = self.me.settled_leader() {
             return self.once_held(|zab, fx| zab.go(round, vote, fx), fx);
         }
-        let Some(vote) = self.me.note.vote.filter(|_| voter) else { return Ok(()) };
+        let Some(vote) = self.me.note.vote.filter(|_| voter) else {
+            self.undecided();
+            return Ok(());
+        };
         // For this node itself only votes of its own round count: what others say of an earlier round in which it led
         // does not make it leader again (ZOOKEEPER-1514, 975).
         let round = self.me.note.round;
         if !self.me.voters.is_quorum(|v| self.me.agrees(v, round, vote)) {
-            if let State::Looking(l) = &mut self.state {
-                l.decide_at = None;
-            }
+            self.undecided();
             return Ok(());
         }
         let me = &self.me;
@@ -272,6 +271,13 @@ impl Zab {
             return Ok(());
         }
         self.once_held(|zab, fx| zab.go(round, vote, fx), fx)
+    }
+
+    /// There is no quorum (any more) to wait on.
+    fn undecided(&mut self) {
+        if let State::Looking(l) = &mut self.state {
+            l.decide_at = None;
+        }
     }
 
     /// Does it if the pause after a failure is over; otherwise the next tick will.

@@ -114,6 +114,9 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
     }
     let waiting: u64 = l.outstanding.iter().map(|(_, weight)| weight).sum();
     rule("uncommitted bytes are counted", waiting == l.uncommitted)?;
+    let unsynced: u64 = l.unsynced.iter().map(|(_, weight)| weight).sum();
+    rule("the own disk's queue is counted", unsynced == l.unsynced_bytes)?;
+    rule("the own disk's queue starts after what is durable", l.unsynced.front().is_none_or(|(z, _)| *z > me.durable))?;
     rule("what waits is what is not committed", {
         l.outstanding.back().is_none_or(|(last, _)| *last == me.log.last())
             && l.outstanding.front().is_none_or(|(last, _)| *last > me.committed)

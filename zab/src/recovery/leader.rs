@@ -127,6 +127,9 @@ pub(crate) struct Leading {
     /// Proposals not committed yet: last id and weight of each run.
     pub(crate) outstanding: VecDeque<(Zxid, u64)>,
     pub(crate) uncommitted: u64,
+    /// Proposals that this node's own disk does not have yet, likewise.
+    pub(crate) unsynced: VecDeque<(Zxid, u64)>,
+    pub(crate) unsynced_bytes: u64,
     pub(crate) ping_round: u64,
     pub(crate) reads: LeaderReads,
 }
@@ -143,6 +146,8 @@ impl Leading {
             self_acked: false,
             outstanding: VecDeque::new(),
             uncommitted: 0,
+            unsynced: VecDeque::new(),
+            unsynced_bytes: 0,
             ping_round: 0,
             reads: LeaderReads::default(),
         }
@@ -183,7 +188,8 @@ impl Leading {
     /// FOLLOWERINFO or OBSERVERINFO: a new attempt, which replaces an earlier one.
     pub(crate) fn on_info(&mut self, me: &mut Local, from: NodeId, member: Member, info: Info, fx: &mut Fx) -> Outcome {
         self.drop_learner(me, from);
-        if !fits(info.last_zxid) || info.accepted_epoch > u64::from(u32::MAX) {
+        // There must be an epoch above every promise: one peer's damaged number must not stop the ensemble.
+        if !fits(info.last_zxid) || info.accepted_epoch >= u64::from(u32::MAX) {
             me.disconnect(from, "an epoch or zxid beyond 32 bits", fx);
             return self.check_quorum(me);
         }
@@ -306,7 +312,15 @@ impl Leading {
                 self.advance(me, fx);
                 Ok(())
             }
-            Stage::Broadcast => self.try_commit(me, fx),
+            Stage::Broadcast => {
+                while let Some((last, weight)) = self.unsynced.front()
+                    && *last <= me.durable
+                {
+                    self.unsynced_bytes -= weight;
+                    self.unsynced.pop_front();
+                }
+                self.try_commit(me, fx)
+            }
             _ => Ok(()),
         }
     }
