@@ -19,6 +19,7 @@
 //! | machinery | |
 //! | --- | --- |
 //! | [`apply`] | the worker that owns the state machine |
+//! | [`setup`] | what a node is told, and why it may not start |
 //! | [`shell`] | sockets, timer and threads around a replica: a [`Node`] |
 
 pub mod apply;
@@ -30,9 +31,11 @@ pub mod proposals;
 pub mod reads;
 pub mod replica;
 pub mod requests;
+pub mod setup;
 pub mod shell;
 pub mod snapshots;
 pub mod tracer;
+mod wire;
 mod workers;
 
 #[cfg(test)]
@@ -42,5 +45,6 @@ pub use apply::{ApplyEvent, ApplyOp, ApplyWorker, OpenSnapshot};
 pub use config::{ConfigError, ReplicaConfig};
 pub use io::{ClientOut, Input, Outputs, PeerOut};
 pub use replica::{Replica, ReplicaBoot};
-pub use shell::{Listeners, Node, NodeConfig, NodeError};
+pub use setup::{Listeners, NodeConfig, NodeError};
+pub use shell::Node;
 pub use tracer::TraceSink;

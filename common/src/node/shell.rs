@@ -10,16 +10,13 @@
 //! for the next turn. Both batches grow with the load and cost an idle node nothing.
 //!
 //! **Bounds.** Operations that wait for a worker are bounded by what makes them: appends by the protocol's limit of
-//! uncommitted bytes, entries to apply by [`ReplicaConfig::apply_window_bytes`], queries by
-//! [`ReplicaConfig::pending_requests`], pieces of snapshots by one for each peer. Events that wait for the replica are
-//! bounded by the channels; a worker or socket that finds one full waits.
+//! uncommitted bytes, entries to apply by [`apply_window_bytes`](super::ReplicaConfig::apply_window_bytes), queries by
+//! [`pending_requests`](super::ReplicaConfig::pending_requests), pieces of snapshots by one for each peer. Events that
+//! wait for the replica are bounded by the channels; a worker or socket that finds one full waits.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -30,165 +27,22 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::apply::ApplyWorker;
-use super::config::{ConfigError, ReplicaConfig};
 use super::io::{ClientOut, Input};
 use super::replica::{Replica, ReplicaBoot};
+use super::setup::{Listeners, NodeConfig, NodeError};
 use super::tracer::TraceSink;
+use super::wire::{Wire, listen_for_clients, listen_for_peers};
 use super::workers::{Answers, WorkerThreads};
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::quorum::Voters;
 use crate::state_machine::StateMachine;
-use crate::storage::{Fs, Identity, Opened, RealFs, Storage, StorageConfig, StorageError};
-use crate::transport::{
-    ClientEvent, ClientLimits, ClientListener, ClientPortConfig, ConnId, Network, PeerEvent, PeerLimits, Transport,
-    TransportConfig, TransportError,
-};
-use crate::types::{LogId, Member, Micros, NodeId};
+use crate::storage::{Fs, Identity, Opened, RealFs, Storage};
+use crate::transport::{ClientEvent, ClientListener, ConnId, Network, PeerEvent};
+use crate::types::{LogId, Micros, NodeId};
 
 /// Events taken from one channel in one turn, at most: the flush must come.
 const EVENTS_PER_TURN: usize = 1024;
-
-/// Everything a node is told when it starts.
-pub struct NodeConfig<P: Protocol> {
-    /// The cluster's name: nodes, clients and data folders of others are refused.
-    pub cluster: String,
-    /// Who this node is. Not 0.
-    pub id: NodeId,
-    /// Voter or observer.
-    pub member: Member,
-    /// Every voter and its address for peers; the same on all nodes.
-    pub voters: BTreeMap<NodeId, String>,
-    /// Where to listen for peers. None: a voter listens at its address in `voters`, an observer nowhere.
-    pub peer_listen: Option<String>,
-    /// Where to listen for clients, such as `127.0.0.1:7001`; port 0 lets the system choose.
-    pub client_listen: String,
-    /// Its data. Created if it does not exist.
-    pub data_dir: PathBuf,
-    /// The protocol's timers and limits, validated.
-    pub protocol: P::Config,
-    /// The replica's limits.
-    pub replica: ReplicaConfig,
-    /// The storage's limits.
-    pub storage: StorageConfig,
-    /// Limits of peer sessions.
-    pub peers: PeerLimits,
-    /// Limits of client connections.
-    pub clients: ClientLimits,
-    /// A file to which events are appended as `trace/1`, if any.
-    pub trace: Option<PathBuf>,
-    /// For randomised time-outs; should differ between nodes.
-    pub seed: u64,
-}
-
-// Derived, both would ask it of the protocol too.
-impl<P: Protocol> Clone for NodeConfig<P> {
-    fn clone(&self) -> Self {
-        Self {
-            cluster: self.cluster.clone(),
-            id: self.id,
-            member: self.member,
-            voters: self.voters.clone(),
-            peer_listen: self.peer_listen.clone(),
-            client_listen: self.client_listen.clone(),
-            data_dir: self.data_dir.clone(),
-            protocol: self.protocol.clone(),
-            replica: self.replica.clone(),
-            storage: self.storage.clone(),
-            peers: self.peers,
-            clients: self.clients,
-            trace: self.trace.clone(),
-            seed: self.seed,
-        }
-    }
-}
-
-impl<P: Protocol> fmt::Debug for NodeConfig<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeConfig").field("id", &self.id).field("voters", &self.voters).finish_non_exhaustive()
-    }
-}
-
-impl<P: Protocol> NodeConfig<P> {
-    /// A voter with default limits, which listens at its address in `voters`, and for clients at a port of the
-    /// system's choice on the loopback interface.
-    pub fn voter(id: NodeId, voters: BTreeMap<NodeId, String>, data_dir: PathBuf, protocol: P::Config) -> Self {
-        Self {
-            cluster: "duet".to_owned(),
-            id,
-            member: Member::Voter,
-            voters,
-            peer_listen: None,
-            client_listen: "127.0.0.1:0".to_owned(),
-            data_dir,
-            protocol,
-            replica: ReplicaConfig::default(),
-            storage: StorageConfig::default(),
-            peers: PeerLimits::default(),
-            clients: ClientLimits::default(),
-            trace: None,
-            seed: id.0,
-        }
-    }
-}
-
-/// Sockets that listen already, in place of the addresses in the configuration: how a program with several nodes gives
-/// each the others' ports before any of them runs.
-#[derive(Debug, Default)]
-pub struct Listeners {
-    /// For peers.
-    pub peers: Option<TcpListener>,
-    /// For clients.
-    pub clients: Option<TcpListener>,
-}
-
-/// Why a node does not start, or does not run any more.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// A limit of the replica is out of its range.
-    #[error("replica setting {0}")]
-    Config(#[from] ConfigError),
-    /// The sockets: an address that cannot be bound, or a contradiction in the configuration.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The data folder.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// What the protocol saved cannot be read.
-    #[error("the hard state in {} is not one of {protocol}: {reason}", dir.display())]
-    Hard {
-        /// The data folder.
-        dir: PathBuf,
-        /// [`Protocol::NAME`].
-        protocol: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The newest snapshot does not hold what the state machine understands.
-    #[error("the snapshot up to {snapshot} in {} cannot be loaded: {reason}", dir.display())]
-    Snapshot {
-        /// The data folder.
-        dir: PathBuf,
-        /// Which.
-        snapshot: LogId,
-        /// What is wrong.
-        reason: io::Error,
-    },
-    /// The trace file cannot be opened.
-    #[error("cannot open the trace file {}: {reason}", path.display())]
-    Trace {
-        /// Which.
-        path: PathBuf,
-        /// The system's reason.
-        reason: io::Error,
-    },
-    /// The system gives no thread or no event queue.
-    #[error("cannot start the node's threads: {0}")]
-    Threads(io::Error),
-    /// The node stopped by itself, because going on could break a promise.
-    #[error("the node stopped itself: {0}")]
-    Halted(String),
-}
 
 /// A running node. Dropping it stops the node without waiting for it.
 #[derive(Debug)]
@@ -274,7 +128,7 @@ pub(super) fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result
 /// The node's own thread: its sockets, its replica, and the ends of its workers' channels.
 struct Shell<P: Protocol> {
     replica: Replica<P>,
-    network: Transport,
+    network: Wire,
     peers: Receiver<PeerEvent>,
     clients: ClientListener,
     requests: Receiver<ClientEvent>,
@@ -293,7 +147,7 @@ impl<P: Protocol> Shell<P> {
         config.replica.validate()?;
         let counters = Arc::new(Counters::default());
         // The sockets first: a wrong address should not leave a new data folder behind.
-        let (network, peers) = listen_for_peers(&config, listeners.peers, &counters).await?;
+        let (network, peers) = listen_for_peers(&config, listeners.peers, listeners.switchboard, &counters).await?;
         let (clients, requests) = listen_for_clients(&config, listeners.clients, &counters).await?;
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let node = Identity { protocol: P::NAME.to_owned(), cluster: config.cluster.clone(), node: config.id };
@@ -455,57 +309,6 @@ impl<P: Protocol> Shell<P> {
             self.trace = None;
         }
     }
-}
-
-async fn listen_for_peers<P: Protocol>(
-    config: &NodeConfig<P>,
-    listener: Option<TcpListener>,
-    counters: &Arc<Counters>,
-) -> Result<(Transport, Receiver<PeerEvent>), NodeError> {
-    let listen = config.peer_listen.clone().or_else(|| config.voters.get(&config.id).cloned());
-    let transport = TransportConfig {
-        cluster: config.cluster.clone(),
-        protocol: P::NAME.to_owned(),
-        id: config.id,
-        member: config.member,
-        listen: listen.clone(),
-        voters: config.voters.clone(),
-        limits: config.peers,
-    };
-    Ok(match listener {
-        None => Transport::bind(transport, Arc::clone(counters)).await?,
-        Some(listener) => {
-            let listener = adopt(listener, listen.unwrap_or_default())?;
-            Transport::start(transport, Some(listener), Arc::clone(counters))?
-        }
-    })
-}
-
-async fn listen_for_clients<P: Protocol>(
-    config: &NodeConfig<P>,
-    listener: Option<TcpListener>,
-    counters: &Arc<Counters>,
-) -> Result<(ClientListener, Receiver<ClientEvent>), NodeError> {
-    let port = ClientPortConfig {
-        cluster: config.cluster.clone(),
-        protocol: P::NAME.to_owned(),
-        node: config.id,
-        listen: config.client_listen.clone(),
-        limits: config.clients,
-    };
-    Ok(match listener {
-        None => ClientListener::bind(port, Arc::clone(counters)).await?,
-        Some(listener) => {
-            let listener = adopt(listener, port.listen.clone())?;
-            ClientListener::start(port, listener, Arc::clone(counters))?
-        }
-    })
-}
-
-/// A listener of the standard library as one of tokio's.
-fn adopt(listener: TcpListener, addr: String) -> Result<tokio::net::TcpListener, TransportError> {
-    let adopted = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
-    adopted.map_err(|source| TransportError::Bind { addr, source })
 }
 
 fn open_trace<P: Protocol>(config: &NodeConfig<P>) -> Result<Option<(TraceSink, File)>, NodeError> {

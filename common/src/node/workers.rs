@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::apply::{ApplyEvent, ApplyOp, ApplyWorker};
 use super::io::Outputs;
-use super::shell::{NodeError, spawn};
+use super::setup::NodeError;
+use super::shell::spawn;
 use crate::state_machine::StateMachine;
 use crate::storage::{LogEvent, LogOp, LogWorker, SnapshotEvent, SnapshotOp, SnapshotWorker};
 use crate::types::NodeId;
