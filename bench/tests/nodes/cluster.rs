@@ -11,7 +11,7 @@ use common::protocol::{Protocol, Refusal};
 use common::state_machine::KvStore;
 use common::state_machine::kv::{self, Command, Query};
 use common::transport::frame::decode_header;
-use common::transport::{FramedConn, connect_client};
+use common::transport::{FramedConn, PeerLimits, Switchboard, connect_client};
 use common::types::{LogId, Member, NodeId, Role};
 use tokio::time::{sleep, timeout};
 
@@ -25,6 +25,8 @@ pub(crate) struct Cluster<P: Protocol> {
     nodes: BTreeMap<NodeId, Node>,
     configs: BTreeMap<NodeId, NodeConfig<P>>,
     dir: tempfile::TempDir,
+    /// Links within the process, which can be cut; over TCP if there is none.
+    switchboard: Option<Switchboard>,
 }
 
 impl<P: Protocol> Cluster<P> {
@@ -35,16 +37,42 @@ impl<P: Protocol> Cluster<P> {
             (1..=n).map(|id| (NodeId(id), TcpListener::bind("127.0.0.1:0").unwrap())).collect();
         let addrs: BTreeMap<NodeId, String> =
             ports.iter().map(|(id, l)| (*id, l.local_addr().unwrap().to_string())).collect();
-        let mut cluster = Self { nodes: BTreeMap::new(), configs: BTreeMap::new(), dir };
+        let mut cluster = Self { nodes: BTreeMap::new(), configs: BTreeMap::new(), dir, switchboard: None };
         for (id, listener) in ports {
             let dir = cluster.dir.path().join(id.to_string());
             let mut node = NodeConfig::voter(id, addrs.clone(), dir, config.clone());
             adjust(&mut node);
             cluster.configs.insert(id, node.clone());
-            let listeners = Listeners { peers: Some(listener), clients: None };
+            let listeners = Listeners { peers: Some(listener), ..Listeners::default() };
             cluster.nodes.insert(id, Node::start_on(node, KvStore::default(), listeners).await.unwrap());
         }
         cluster
+    }
+
+    /// Nodes without a network between them, whose links can be cut.
+    pub(crate) async fn linked(config: P::Config, n: u64) -> Self {
+        let PeerLimits { frame, queue, events, .. } = PeerLimits::default();
+        let dir = tempfile::tempdir().unwrap();
+        let voters: BTreeMap<NodeId, String> = (1..=n).map(|id| (NodeId(id), String::new())).collect();
+        let configs = voters.keys().map(|id| {
+            let dir = dir.path().join(id.to_string());
+            (*id, NodeConfig::voter(*id, voters.clone(), dir, config.clone()))
+        });
+        let configs = configs.collect();
+        let switchboard = Some(Switchboard::new(frame, queue, events));
+        let mut cluster = Self { nodes: BTreeMap::new(), configs, dir, switchboard };
+        for id in voters.keys() {
+            cluster.restart(*id).await;
+        }
+        cluster
+    }
+
+    /// Cuts all links of a node, or heals them.
+    pub(crate) fn isolate(&self, id: NodeId, cut: bool) {
+        let board = self.switchboard.as_ref().expect("a cluster of linked nodes");
+        for other in self.ids().into_iter().filter(|other| *other != id) {
+            if cut { board.cut(id, other) } else { board.heal(id, other) }
+        }
     }
 
     pub(crate) fn ids(&self) -> Vec<NodeId> {
@@ -61,7 +89,8 @@ impl<P: Protocol> Cluster<P> {
 
     pub(crate) async fn restart(&mut self, id: NodeId) {
         let config = self.configs[&id].clone();
-        self.nodes.insert(id, Node::start(config, KvStore::default()).await.unwrap());
+        let listeners = Listeners { switchboard: self.switchboard.clone(), ..Listeners::default() };
+        self.nodes.insert(id, Node::start_on(config, KvStore::default(), listeners).await.unwrap());
     }
 
     pub(crate) async fn add_observer(&mut self, id: NodeId) {
@@ -105,12 +134,17 @@ impl<P: Protocol> Cluster<P> {
 
     /// Waits for a leader whom all follow.
     pub(crate) async fn leader(&self) -> NodeId {
+        self.leader_of(&self.ids()).await
+    }
+
+    /// Waits for a leader among these whom all of these follow.
+    pub(crate) async fn leader_of(&self, some: &[NodeId]) -> NodeId {
         let led = |s: &BTreeMap<NodeId, NodeStatus>| -> Option<NodeId> {
-            let leader = s.values().find(|s| s.core.role == Role::Leading)?;
+            let leader = some.iter().map(|id| &s[id]).find(|s| s.core.role == Role::Leading)?;
             let same = |x: &NodeStatus| x.core.leader == Some(leader.core.id) && x.core.epoch == leader.core.epoch;
-            s.values().all(|x| same(x) && x.core.role != Role::Looking).then_some(leader.core.id)
+            some.iter().map(|id| &s[id]).all(|x| same(x) && x.core.role != Role::Looking).then_some(leader.core.id)
         };
-        let status = self.until("all follow one leader", |s| led(s).is_some()).await;
+        let status = self.until("they follow one leader", |s| led(s).is_some()).await;
         led(&status).unwrap()
     }
 
@@ -246,22 +280,55 @@ impl Client {
     }
 
     pub(crate) async fn get(&mut self, key: &str, mode: ReadMode) -> Option<String> {
-        let query = Query::Get { key: key.as_bytes() }.to_bytes();
-        let at_least = if mode == ReadMode::Local { self.seen } else { LogId::ZERO };
         let read = async {
             loop {
-                match self.conn.call(Ask::Read { mode, at_least }, query.clone()).await.expect("the node runs") {
-                    (Answer::Read { at }, body) => {
-                        assert!(mode == ReadMode::Linearizable || at >= at_least);
-                        let kv::Answer::Value { value } = kv::Answer::decode(&body).unwrap() else { panic!() };
-                        return value.map(|v| String::from_utf8_lossy(v).into_owned());
-                    }
-                    (Answer::Refused(_), _) => sleep(PAUSE).await,
-                    (other, _) => panic!("{other:?}"),
+                match self.get_once(key, mode).await {
+                    Ok(value) => return value,
+                    Err(_) => sleep(PAUSE).await,
                 }
             }
         };
         timeout(PATIENCE, read).await.expect("the read in time")
+    }
+
+    /// Reads, or is refused.
+    pub(crate) async fn get_once(&mut self, key: &str, mode: ReadMode) -> Result<Option<String>, Refusal> {
+        let query = Query::Get { key: key.as_bytes() }.to_bytes();
+        let at_least = if mode == ReadMode::Local { self.seen } else { LogId::ZERO };
+        match self.conn.call(Ask::Read { mode, at_least }, query).await.expect("the node runs") {
+            (Answer::Read { at }, body) => {
+                assert!(mode == ReadMode::Linearizable || at >= at_least);
+                let kv::Answer::Value { value } = kv::Answer::decode(&body).unwrap() else { panic!() };
+                Ok(value.map(|v| String::from_utf8_lossy(v).into_owned()))
+            }
+            (Answer::Refused(why), _) => Err(why),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    /// Counts a key up by one, exactly once, on whichever node does it: each refusal leads to the next node.
+    pub(crate) async fn count_up<P: Protocol>(&mut self, cluster: &Cluster<P>, key: &str, from: u64) {
+        let session = self.session().await;
+        self.seq += 1;
+        let envelope = Envelope::Write { session, seq: self.seq, floor: self.seq };
+        let (old, new) = (from.to_string(), (from + 1).to_string());
+        let expected = (from > 0).then_some(old.as_bytes());
+        let command = Command::CompareAndSet { key: key.as_bytes(), expected, value: new.as_bytes() };
+        let mut body = postcard::to_stdvec(&envelope).unwrap();
+        body.extend_from_slice(&command.to_bytes());
+        let body = Bytes::from(body);
+        let count = async {
+            loop {
+                match self.conn.call(Ask::Write, body.clone()).await.expect("the node runs") {
+                    (Answer::Written { .. }, said) => {
+                        return assert_eq!(kv::Answer::decode(&said), Ok(kv::Answer::Done), "{key} from {from}");
+                    }
+                    (Answer::Refused(_) | Answer::Unknown, _) => self.reconnect(cluster).await,
+                    (other, _) => panic!("{other:?}"),
+                }
+            }
+        };
+        timeout(PATIENCE, count).await.expect("the write in time");
     }
 
     /// False if the protocol has no such thing.

@@ -4,7 +4,9 @@
 
 mod cluster;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cluster::{Client, Cluster};
 use common::client::wire::ReadMode;
@@ -30,6 +32,8 @@ both!(
     an_observer_serves_what_voters_commit,
     all_nodes_stop_and_start_again,
     leadership_is_handed_over,
+    a_leader_cut_off_answers_nothing_stale_and_follows_again,
+    writes_are_carried_out_once_while_links_break,
 );
 
 async fn writes_on_any_node_are_read_on_any_node<P: Protocol>(config: P::Config) {
@@ -160,4 +164,60 @@ async fn leadership_is_handed_over<P: Protocol>(config: P::Config) {
     }
     client.put("k", "v").await;
     cluster.settled().await;
+}
+
+async fn a_leader_cut_off_answers_nothing_stale_and_follows_again<P: Protocol>(config: P::Config) {
+    let cluster = Cluster::<P>::linked(config, 3).await;
+    let old = cluster.leader().await;
+    let others: Vec<NodeId> = cluster.ids().into_iter().filter(|id| *id != old).collect();
+    let mut there = Client::connect(&cluster, &[old]).await;
+    there.put("k", "before").await;
+    cluster.isolate(old, true);
+    let new = cluster.leader_of(&others).await;
+    let mut here = Client::connect(&cluster, &others).await;
+    here.put("k", "after").await;
+    let read = there.get_once("k", ReadMode::Linearizable).await;
+    assert!(read.is_err(), "cut off, and yet it answers {read:?}");
+    cluster.isolate(old, false);
+    let status = cluster.settled().await;
+    assert_eq!(status[&new].core.role, Role::Leading, "whoever comes back does not disturb");
+    assert_eq!(there.get("k", ReadMode::Linearizable).await.as_deref(), Some("after"));
+}
+
+async fn writes_are_carried_out_once_while_links_break<P: Protocol>(config: P::Config) {
+    let cluster = Cluster::<P>::linked(config, 3).await;
+    cluster.leader().await;
+    let ids = cluster.ids();
+    let over = Cell::new(false);
+    let count = |key: &'static str, first: usize| {
+        let (cluster, over, mut nodes) = (&cluster, &over, ids.clone());
+        nodes.rotate_left(first);
+        async move {
+            let mut client = Client::connect(cluster, &nodes).await;
+            let mut n = 0;
+            while !over.get() {
+                client.count_up(cluster, key, n).await;
+                n += 1;
+            }
+            (key, n)
+        }
+    };
+    let breaking = async {
+        // Each node in turn, the leader too; long enough for an election now and then.
+        for (round, pause) in [20u64, 600, 150, 400, 40, 500].into_iter().enumerate() {
+            let id = ids[round % ids.len()];
+            cluster.isolate(id, true);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            cluster.isolate(id, false);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        over.set(true);
+    };
+    let (a, b, c, ()) = tokio::join!(count("a", 0), count("b", 1), count("c", 2), breaking);
+    cluster.settled().await;
+    let mut client = Client::connect(&cluster, &ids).await;
+    for (key, n) in [a, b, c] {
+        assert!(n > 0);
+        assert_eq!(client.get(key, ReadMode::Linearizable).await, Some(n.to_string()));
+    }
 }
