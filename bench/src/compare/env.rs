@@ -106,7 +106,7 @@ impl Env {
 
     /// Writes until `writes` more are acknowledged, as fast as 64 clients can, and reads nothing back.
     pub async fn write(&mut self, target: &DuetTarget, writes: u64, ledger: Option<Ledger>) -> Result<Ledger, Problem> {
-        let spec = LoadSpec { keys: 1024, warm_up: Duration::ZERO, measure: None, ..self.spec(64) };
+        let spec = LoadSpec { keys: 8192, warm_up: Duration::ZERO, measure: None, ..self.spec(64) };
         let before = ledger.as_ref().map_or(0, Ledger::acknowledged_writes);
         let running = Running::start(target, spec, ledger);
         let wanted = before + writes;

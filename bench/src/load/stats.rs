@@ -227,9 +227,10 @@ impl Gap {
         self.to_us - self.from_us
     }
 
-    /// Whether any of it lies within `from..to`.
-    pub fn touches(&self, from: u64, to: u64) -> bool {
-        self.from_us < to && self.to_us > from
+    /// Whether it ended after `from` and not after `to`. Of the gaps around a moment it is the one that ends after it that
+    /// the moment made; each gap belongs to one moment only.
+    pub fn ended_within(&self, from: u64, to: u64) -> bool {
+        self.to_us > from && self.to_us <= to
     }
 }
 
@@ -288,19 +289,19 @@ impl Gaps {
         }
     }
 
-    /// The longest gap of any one writer that touches `from..to`; 0 if none reached the threshold.
+    /// The longest gap of any one writer that ended after `from` and not after `to`; 0 if none reached the threshold.
     pub fn longest_writer(&self, from: u64, to: u64) -> u64 {
         longest(&self.writers, from, to)
     }
 
-    /// The longest time without any answer to anybody that touches `from..to`.
+    /// The longest time without any answer to anybody that ended after `from` and not after `to`.
     pub fn longest_cluster(&self, from: u64, to: u64) -> u64 {
         longest(&self.cluster, from, to)
     }
 }
 
 fn longest(list: &VecDeque<Gap>, from: u64, to: u64) -> u64 {
-    list.iter().filter(|g| g.touches(from, to)).map(Gap::length).max().unwrap_or(0)
+    list.iter().filter(|g| g.ended_within(from, to)).map(Gap::length).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -391,8 +392,9 @@ mod tests {
         gaps.finish(1_000_000);
         assert_eq!(gaps.longest_writer(0, 1_000_000), 300_000);
         assert_eq!(gaps.longest_cluster(0, 1_000_000), 100_000);
-        assert_eq!(gaps.longest_writer(0, 300_000), 0, "a gap that starts later does not count");
-        assert_eq!(gaps.longest_writer(590_000, 700_000), 300_000, "one that reaches in does");
+        assert_eq!(gaps.longest_writer(0, 590_000), 100_000, "a gap that ends later belongs to what comes later");
+        assert_eq!(gaps.longest_writer(590_000, 700_000), 300_000, "one that began before and ends within counts");
+        assert_eq!(gaps.longest_writer(700_000, 900_000), 0);
     }
 
     #[test]

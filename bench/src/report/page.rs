@@ -18,8 +18,8 @@ font:16px/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.5rem 0}h2{font-si
 p{max-width:46rem}code{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}\
 th,td{padding:.2rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr.part th{background:var(--soft);padding-top:.5rem}\
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem}\
+tbody th[scope=row]{font-weight:400}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr.part th{background:var(--soft);padding-top:.5rem}\
+.figures{display:grid;margin:1rem 0;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem}\
 figure{margin:0;padding:.5rem;border:1px solid var(--line);border-radius:4px;min-width:0}figure svg{width:100%;height:auto;display:block}\
 figcaption{font-weight:600;margin-bottom:.3rem}details{margin-top:.4rem}summary{cursor:pointer;color:var(--muted)}\
 .not{border-left:3px solid var(--line);padding-left:.8rem;color:var(--muted)}.bad{color:var(--bad);font-weight:600}\
@@ -85,6 +85,7 @@ fn overview(results: &Results, names: &[String]) -> Markup {
     let ratio_names: Vec<String> = names.iter().skip(1).map(|n| format!("{n} / {}", names[0])).collect();
     html! {
         h2 { "Side by side" }
+        @if let Some(figure) = throughput(results) { div.figures { (show(&figure, "throughput", &results.command)) } }
         p {
             "Each figure is the median of its repetitions. A ratio is the median over pairs of turns, taken one right after the \
              other; in brackets its spread over the pairs. ↑ more is better, ↓ less is better."
@@ -101,11 +102,12 @@ fn overview(results: &Results, names: &[String]) -> Markup {
                         @for verdict in summary::verdicts(results, scenario) { th.n { (verdict_word(verdict)) } }
                         @for _ in &ratio_names { th {} }
                     }
-                    @for row in summary::rows(results, scenario) { (line(&row)) }
+                    @for row in summary::rows(results, scenario).iter().filter(|r| !PER_ENTRY.contains(&r.unit)) {
+                        (line(row))
+                    }
                 }
             }
         } }
-        @if let Some(figure) = throughput(results) { div.figures { (show(&figure, "throughput", &results.command)) } }
     }
 }
 
@@ -114,7 +116,7 @@ fn line(row: &Row) -> Markup {
         tr {
             th scope="row" { (row.measure) (table::arrow(row.better)) }
             @for value in &row.values { td.n { (value.map_or("–".to_owned(), |v| format::value(row.unit, v))) } }
-            @for ratio in &row.ratios { td.n { (ratio.map_or("–".to_owned(), |r| r.to_string())) } }
+            @for ratio in &row.ratios { td.n { (ratio.map_or(String::new(), |r| r.to_string())) } }
         }
     }
 }
@@ -167,6 +169,9 @@ fn show(figure: &Figure, id: &str, command: &str) -> Markup {
         }
     }
 }
+
+/// Units of what has a table of its own.
+const PER_ENTRY: [Unit; 3] = [Unit::PerEntry, Unit::BytesPerEntry, Unit::MicrosPerEntry];
 
 /// What each committed entry costs, where that was measured.
 fn cost(results: &Results, scenario: &ScenarioResult, names: &[String]) -> Markup {

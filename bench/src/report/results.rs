@@ -304,9 +304,9 @@ impl Results {
         serde_json::from_str(text).context("results do not have the form of their schema")
     }
 
-    /// The JSON form.
+    /// The JSON form, on one line: it is for programs, and histograms are long.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("results have only string keys and finite numbers");
+        let mut text = serde_json::to_string(self).expect("results have only string keys and finite numbers");
         text.push('\n');
         text
     }

@@ -3,7 +3,7 @@
 //! Protocols take turns in A-B-B-A order, so a machine that slowly speeds up or slows down favours neither. The ratio is
 //! taken within each pair of turns, and its spread over the pairs says how far one may trust it.
 
-use super::results::{Better, Outcome, Results, ScenarioResult, Unit, Verdict};
+use super::results::{Better, Measure, Outcome, Results, ScenarioResult, Unit, Verdict};
 
 /// A figure of one scenario, for all protocols.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,23 +47,35 @@ impl std::fmt::Display for Ratio {
 pub fn rows(results: &Results, scenario: &ScenarioResult) -> Vec<Row> {
     let outcomes: Vec<Option<&Outcome>> = results.protocols.iter().map(|p| scenario.outcome(p)).collect();
     let mut rows: Vec<Row> = Vec::new();
-    for measure in outcomes.iter().flatten().flat_map(|o| &o.repetitions).flat_map(|r| &r.measures) {
-        if rows.iter().any(|r| r.measure == measure.name) {
-            continue;
+    for repetition in outcomes.iter().flatten().flat_map(|o| &o.repetitions) {
+        let mut place = 0;
+        for measure in &repetition.measures {
+            // One that only later repetitions have comes after the one it followed there.
+            if let Some(at) = rows.iter().position(|r| r.measure == measure.name) {
+                place = at;
+            } else {
+                rows.insert(place, row(measure, &outcomes));
+            }
+            place += 1;
         }
-        let values: Vec<Vec<f64>> = outcomes
-            .iter()
-            .map(|o| o.map(|o| o.repetitions.iter().filter_map(|r| r.get(&measure.name)).collect()).unwrap_or_default())
-            .collect();
-        rows.push(Row {
-            measure: measure.name.clone(),
-            unit: measure.unit,
-            better: measure.better,
-            values: values.iter().map(|v| median(v)).collect(),
-            ratios: values.iter().skip(1).map(|v| ratio(&values[0], v)).collect(),
-        });
     }
     rows
+}
+
+fn row(measure: &Measure, outcomes: &[Option<&Outcome>]) -> Row {
+    let of = |o: Option<&Outcome>| -> Vec<f64> {
+        o.map(|o| o.repetitions.iter().filter_map(|r| r.get(&measure.name)).collect()).unwrap_or_default()
+    };
+    let values: Vec<Vec<f64>> = outcomes.iter().map(|o| of(*o)).collect();
+    // What has no better direction is no competition.
+    let compared = |v: &Vec<f64>| if measure.better == Better::Neither { None } else { ratio(&values[0], v) };
+    Row {
+        measure: measure.name.clone(),
+        unit: measure.unit,
+        better: measure.better,
+        values: values.iter().map(|v| median(v)).collect(),
+        ratios: values.iter().skip(1).map(compared).collect(),
+    }
 }
 
 /// Each protocol's verdict in one scenario, in order; None where it was not run.
@@ -116,5 +128,19 @@ mod tests {
         assert_eq!(rows[0].measure, "throughput");
         assert_eq!(rows[0].values, [Some(20_000.0), Some(18_000.0)]);
         assert!((rows[0].ratios[0].unwrap().median - 0.9).abs() < 0.001);
+    }
+
+    #[test]
+    fn a_measure_that_only_one_protocol_has_stands_where_it_was_measured() {
+        let mut results = sample::results();
+        let rep = &mut results.scenarios[0].outcomes[1].repetitions[0];
+        let extra = Measure { name: "extra".into(), unit: Unit::Count, better: Better::Neither, value: 3.0 };
+        rep.measures.insert(1, extra);
+        let rows = rows(&results, &results.scenarios[0]);
+        assert_eq!(
+            rows.iter().map(|r| r.measure.as_str()).collect::<Vec<_>>(),
+            ["throughput", "extra", "p99", "messages"]
+        );
+        assert_eq!((rows[1].values[0], rows[1].values[1], rows[1].ratios[0]), (None, Some(3.0), None));
     }
 }

@@ -62,7 +62,7 @@ fn scenarios(results: &Results) -> String {
         for row in summary::rows(results, scenario) {
             let mut cells = vec![format!("  {}{}", row.measure, arrow(row.better))];
             cells.extend(row.values.iter().map(|v| v.map_or("-".to_owned(), |v| format::value(row.unit, v))));
-            cells.extend(row.ratios.iter().map(|r| r.map_or("-".to_owned(), |r| r.to_string())));
+            cells.extend(row.ratios.iter().map(|r| r.map_or(String::new(), |r| r.to_string())));
             table.add_row(cells);
         }
     }

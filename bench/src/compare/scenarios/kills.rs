@@ -14,6 +14,8 @@ use crate::report::summary::median;
 const CLIENTS: usize = 16;
 /// Acknowledged writes that count as: the cluster is back.
 const BACK: u64 = 200;
+/// How long it goes well between kills, in microseconds: what is normal should be seen in the time series.
+const CALM_US: u64 = 250_000;
 
 /// SIGKILL for whoever leads, again and again, while clients write.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Scenario for Kills {
                 moments.push(kill_one(env, &running).await?);
             }
             // A moment of calm at the end shows in the time series that it is back to what it was.
-            progressed(&running, BACK).await?;
+            calm(&running).await?;
             running.stop();
             let outcome = running.join().await;
             let mut rep = Repetition::default();
@@ -87,7 +89,7 @@ impl Scenario for Kills {
 /// Kills the leader, waits until writes go on under the next one, starts the dead node again and waits until it follows.
 /// Gives the moment, who led, and who led next.
 async fn kill_one(env: &mut Env, running: &Running) -> Result<(u64, NodeId, NodeId), Problem> {
-    progressed(running, BACK).await?;
+    calm(running).await?;
     let live = env.main().await?;
     let leader = live.leader().await?;
     let at_us = running.now_us();
@@ -104,4 +106,11 @@ async fn kill_one(env: &mut Env, running: &Running) -> Result<(u64, NodeId, Node
 async fn progressed(running: &Running, writes: u64) -> Result<(), Problem> {
     let wanted = running.acknowledged_writes() + writes;
     until("writes did not go on", || async { (running.acknowledged_writes() >= wanted).then_some(()) }).await
+}
+
+/// Lets writes go on undisturbed for a moment.
+async fn calm(running: &Running) -> Result<(), Problem> {
+    progressed(running, BACK).await?;
+    let end = running.now_us() + CALM_US;
+    until("the moment did not pass", || async { (running.now_us() >= end).then_some(()) }).await
 }
