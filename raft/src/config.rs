@@ -23,6 +23,9 @@ pub struct Config {
     /// A leader that does not hear from a quorum steps down, and whoever hears a leader ignores candidates (thesis 6.2,
     /// 4.2.3).
     pub check_quorum: bool,
+    /// When the session with the leader ends, ask for votes within one heartbeat interval instead of waiting for the
+    /// election time-out. Without `pre_vote` it does nothing.
+    pub early_election: bool,
     /// The most payload bytes in one AppendEntries (but always at least one entry). 1 to 64 MiB.
     pub max_batch_bytes: usize,
     /// The most AppendEntries with entries sent to one peer and not acknowledged. At the limit that peer waits, nobody
@@ -50,6 +53,7 @@ impl Default for Config {
             election_timeout_max_ms: 400,
             pre_vote: true,
             check_quorum: true,
+            early_election: true,
             max_batch_bytes: 1 << 20,
             max_inflight_messages: 256,
             max_inflight_bytes: 16 << 20,

@@ -9,6 +9,7 @@
 //! | check-quorum: a leader that hears no quorum steps down | thesis 6.2 | clients wait on a leader that can do nothing |
 //! | who hears a leader ignores candidates | thesis 4.2.3 | a node that cannot hear the leader deposes it again and again |
 //! | messages of earlier terms are answered | 5.1 | the last two rules deadlock: nobody tells a stale leader or a stale candidate the term that would free it |
+//! | a session that ends is silence (ours) | | nothing breaks; each failover waits for a time-out that tells nothing new |
 //!
 //! The election timer starts anew at three events only: a vote is granted, a leader of the current term speaks, an
 //! election begins. Restarting it at any other message lets a node that cannot win keep the others from trying.
@@ -47,6 +48,16 @@ impl Raft {
     pub(crate) fn reset_election_timer(&mut self) {
         let (low, high) = (self.config.election_timeout_ms * 1000, self.config.election_timeout_max_ms * 1000);
         self.election_due = self.now.after(Micros(self.rng.between(low, high)));
+    }
+
+    /// The session with the leader ended: its process died, or the link did. Section 5.2 has only silence to tell that, and
+    /// waits; here a follower asks within one heartbeat interval. Only with pre-vote: if the link alone broke, those who
+    /// still hear the leader refuse, and nothing has changed.
+    pub(crate) fn leader_session_ended(&mut self) {
+        if self.config.early_election && self.config.pre_vote {
+            let soon = Micros(self.rng.between(0, self.config.heartbeat_ms * 1000));
+            self.election_due = self.election_due.min(self.now.after(soon));
+        }
     }
 
     /// Nobody led for a whole election time-out.
@@ -147,7 +158,11 @@ impl Raft {
     fn hears_leader(&self) -> bool {
         match &self.state {
             State::Leader(_) => true,
-            State::Follower(f) => f.leader.is_some() && self.now.since(f.heard) < self.config.election_timeout(),
+            // Who lost the session with its leader does not hear it, however short the silence was.
+            State::Follower(f) => {
+                f.leader.is_some_and(|l| self.sessions.is_up(l) || !self.config.early_election)
+                    && self.now.since(f.heard) < self.config.election_timeout()
+            }
             _ => false,
         }
     }

@@ -330,6 +330,7 @@ impl Raft {
                 f.acked = LogId::ZERO;
                 (f.reply, f.piece) = (None, None);
                 self.fail_asked_reads(fx);
+                self.leader_session_ended();
             }
             _ => {}
         }
