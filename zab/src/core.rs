@@ -317,7 +317,7 @@ impl Zab {
     fn on_tick(&mut self, fx: &mut Fx) -> Outcome {
         match &mut self.state {
             State::Looking(_) => self.on_election_tick(fx),
-            State::Following(f) => f.check_silence(&self.me),
+            State::Following(f) => f.check_silence(&mut self.me, fx),
             State::Leading(l) => l.on_tick(&mut self.me, fx),
         }
     }

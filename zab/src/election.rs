@@ -30,6 +30,9 @@ use crate::message::{Hex, Message, NodeState, Notification, Vote};
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
 
+/// Rounds are counted by one; no ensemble gets here, so a number above is damage, and would spread.
+const ROUND_MAX: u64 = 1 << 62;
+
 /// A node in election. Its vote and round are in [`Local::note`].
 #[derive(Debug)]
 pub(crate) struct Looking {
@@ -167,6 +170,10 @@ impl Zab {
 
     pub(crate) fn on_notification(&mut self, from: NodeId, n: Notification, fx: &mut Fx) -> Outcome {
         let voter = self.me.voters.contains(from);
+        if n.round >= ROUND_MAX {
+            self.me.disconnect(from, "a round beyond 2^62", fx);
+            return self.on_attempt_over(from);
+        }
         if n.vote.is_some_and(|v| !voter || !self.me.voters.contains(v.leader)) {
             self.me.disconnect(from, "a vote by or for somebody who is no voter", fx);
             return self.on_attempt_over(from);

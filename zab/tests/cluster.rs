@@ -1,36 +1,224 @@
-//! Whole ensembles over the testbed.
+//! Whole ensembles over the testbed: limits, silence, broken links.
 
-use common::protocol::Protocol;
+use bytes::Bytes;
+use common::codec::Message as _;
+use common::protocol::{Input, Protocol, Refusal};
 use common::testbed::{Testbed, agree};
-use common::types::{Micros, NodeId};
+use common::types::{LogId, Micros, NodeId, Role};
 use zab::{Config, Zab};
 
-const A: NodeId = NodeId(1);
+const N: fn(u64) -> NodeId = NodeId;
 
 fn ms(n: u64) -> Micros {
     Micros::from_millis(n)
 }
 
-#[test]
-fn three_nodes_elect_and_commit() {
-    let mut bed: Testbed<Zab> = Testbed::new(3, 1, Config::default());
-    bed.start_transcript();
-    assert!(bed.advance_until(ms(500), |b| b.leader().is_some()), "{}", bed.take_transcript());
-    let leader = bed.leader().unwrap();
-    bed.propose(leader, &["a", "b"]).unwrap();
-    bed.advance(ms(200));
-    println!("{}", bed.take_transcript());
-    for id in bed.ids() {
-        assert_eq!(bed.node(id).history.len(), 2, "{id} {:?}", bed.core(id).status());
+fn bed(voters: u64, observers: u64, config: Config) -> Testbed<Zab> {
+    config.validate().unwrap();
+    let mut bed = Testbed::new(voters, observers, config);
+    assert!(bed.advance_until(ms(1000), |b| b.leader().is_some()));
+    bed.settle();
+    bed
+}
+
+/// Small limits, to reach them.
+fn tight() -> Config {
+    Config {
+        uncommitted_max_bytes: 2000,
+        queue_max_bytes: 4000,
+        sync_window_bytes: 1000,
+        sync_batch_bytes: 500,
+        ..Config::default()
     }
-    agree(&bed).unwrap();
+}
+
+fn level(bed: &Testbed<Zab>) {
+    agree(bed).unwrap();
+    let all: Vec<usize> = bed.ids().into_iter().map(|id| bed.node(id).history.len()).collect();
+    assert!(all.iter().all(|n| *n == all[0]), "{all:?}");
+    bed.cores().for_each(|c| c.check().unwrap());
+}
+
+#[test]
+fn an_election_takes_no_time_when_nothing_is_waited_for() {
+    let mut bed = bed(3, 1, Config::default());
+    let before = bed.now();
+    bed.crash(N(3));
+    bed.settle();
+    assert_eq!((bed.leader(), bed.now()), (Some(N(2)), before), "the session's end is enough");
 }
 
 #[test]
 fn one_node_is_an_ensemble() {
-    let mut bed: Testbed<Zab> = Testbed::new(1, 0, Config::default());
-    bed.advance(ms(10));
-    bed.propose(A, &["a"]).unwrap();
+    let mut bed = bed(1, 0, Config::default());
+    bed.propose(N(1), &["a"]).unwrap();
+    bed.input(N(1), Input::ReadBarrier { id: 7 });
     bed.settle();
-    assert_eq!(bed.node(A).history.len(), 1);
+    assert_eq!(bed.node(N(1)).history, [(LogId::new(1, 1), Bytes::from("a"))]);
+    bed.crash(N(1));
+    bed.restart(N(1));
+    bed.settle();
+    assert_eq!(bed.node(N(1)).history.len(), 1, "its whole log is committed again when it leads");
+}
+
+#[test]
+fn proposals_are_refused_while_too_much_waits() {
+    let mut bed = bed(3, 0, tight());
+    bed.hold_disk(N(1), true);
+    bed.hold_disk(N(2), true);
+    let big = [[7u8; 900]];
+    bed.propose(N(3), &big).unwrap();
+    bed.propose(N(3), &big).unwrap();
+    assert_eq!(bed.propose(N(3), &big), Err(Refusal::Busy));
+    assert_eq!(bed.propose(N(1), &big), Err(Refusal::NotLeader { leader: Some(N(3)) }));
+    bed.hold_disk(N(2), false);
+    bed.settle();
+    bed.propose(N(3), &big).unwrap();
+}
+
+#[test]
+fn a_leader_whose_own_disk_stands_still_refuses_in_the_end() {
+    let mut bed = bed(3, 0, tight());
+    bed.hold_disk(N(3), true);
+    let mut taken = 0;
+    while bed.propose(N(3), &[[7u8; 900]]).is_ok() {
+        bed.settle();
+        taken += 1;
+        assert!(taken < 10, "its queue is bounded");
+    }
+    assert_eq!(bed.core(N(3)).committed(), LogId::new(1, taken), "the quorum did without it");
+    bed.hold_disk(N(3), false);
+    bed.settle();
+    bed.propose(N(3), &["more"]).unwrap();
+}
+
+#[test]
+fn a_follower_with_a_full_queue_loses_its_session_and_synchronises_anew() {
+    let mut bed = bed(3, 0, tight());
+    bed.hold_disk(N(1), true);
+    for _ in 0..8 {
+        bed.propose(N(3), &[[7u8; 900]]).unwrap();
+        bed.settle();
+    }
+    assert!(bed.node(N(3)).disconnects[0].1.contains("queue"), "{:?}", bed.node(N(3)).disconnects);
+    bed.hold_disk(N(1), false);
+    bed.heal_all();
+    bed.advance(ms(100));
+    level(&bed);
+    assert_eq!(bed.core(N(1)).status().role, Role::Following);
+}
+
+#[test]
+fn there_are_only_so_many_observers() {
+    let mut bed = bed(3, 2, Config { observers_max: 1, ..Config::default() });
+    let before = bed.messages();
+    for _ in 0..20 {
+        bed.heal_all();
+        bed.advance(ms(100));
+    }
+    let observing = [4, 5].map(|id| bed.core(N(id)).status().role == Role::Observing);
+    assert_eq!(observing.iter().filter(|o| **o).count(), 1);
+    assert!(bed.messages() - before < 2000, "the one that is refused does not storm: {}", bed.messages() - before);
+}
+
+#[test]
+fn silence_ends_it_on_both_sides() {
+    let mut bed = bed(3, 0, Config::default());
+    let late = bed.now().after(ms(301));
+    bed.set_now(late);
+    bed.input(N(1), Input::Tick);
+    assert_eq!(bed.core(N(1)).status().phase, "election", "a follower that heard nothing for sync_limit");
+    bed.input(N(3), Input::Tick);
+    assert_eq!(bed.core(N(3)).status().phase, "election", "a leader that heard of nobody for sync_limit");
+    bed.heal_all();
+    assert!(bed.advance_until(ms(1000), |b| b.leader().is_some()));
+}
+
+/// The best node is connected to one other only. It must not be elected again and again by those it cannot lead.
+#[test]
+fn broken_links_do_not_keep_a_connected_quorum_from_a_leader() {
+    let mut bed: Testbed<Zab> = Testbed::new(5, 0, Config::default());
+    for id in [2, 3, 4] {
+        bed.cut(N(5), N(id), 0);
+    }
+    assert!(bed.advance_until(ms(1000), |b| b.leader().is_some()));
+    bed.advance(ms(500));
+    assert_eq!(bed.leader(), Some(N(4)));
+    let epoch = bed.core(N(4)).status().epoch;
+    bed.advance(ms(3000));
+    assert_eq!((bed.leader(), bed.core(N(4)).status().epoch), (Some(N(4)), epoch), "and it stays");
+    bed.propose(N(4), &["a"]).unwrap();
+    bed.heal_all();
+    bed.advance(ms(1500));
+    level(&bed);
+}
+
+#[test]
+fn reads_are_bounded_and_every_one_is_answered_once() {
+    let mut bed = bed(3, 1, Config { reads_max: 4, ..Config::default() });
+    for node in [1, 3, 4] {
+        for read in 0..6 {
+            bed.input(N(node), Input::ReadBarrier { id: read });
+        }
+    }
+    bed.settle();
+    for node in [1, 3, 4] {
+        let reads = &bed.node(N(node)).reads;
+        let ok = reads.iter().filter(|(_, r)| r.is_ok()).count();
+        assert_eq!((reads.len(), ok), (6, 4), "{node}: {reads:?}");
+        assert!(reads.iter().all(|(_, r)| r.is_ok() || *r == Err(Refusal::Busy)));
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_changes_nothing_and_another_attempt_succeeds() {
+    let mut bed = bed(3, 0, Config { snapshot_chunk_bytes: 8, ..Config::default() });
+    bed.crash(N(1));
+    bed.propose(N(3), &["a", "b", "c", "d"]).unwrap();
+    bed.settle();
+    bed.snapshot(N(3), 0);
+    bed.start_transcript();
+    bed.restart(N(1));
+    // The first piece is written; the disk reports it damaged.
+    let begun = (0..100).any(|_| {
+        for (a, b) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2)] {
+            bed.deliver_one(N(a), N(b));
+            for id in [1, 2, 3].map(N) {
+                if id != N(1) || !bed.core(id).status().phase.starts_with("sync") {
+                    bed.write_disk(id);
+                    while bed.answer_one(id) {}
+                }
+            }
+        }
+        bed.take_transcript().contains("SNAP")
+    });
+    assert!(begun, "the snapshot is on its way");
+    let log_before = bed.core(N(1)).log().last();
+    bed.input(N(1), Input::SnapshotRefused { snapshot: LogId::new(1, 4) });
+    assert_eq!(bed.core(N(1)).log().last(), log_before);
+    bed.core(N(1)).check().unwrap();
+    bed.heal_all();
+    bed.advance(ms(2500));
+    level(&bed);
+}
+
+#[test]
+fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
+    let mut bed = bed(1, 0, Config::default());
+    let mut fx = common::protocol::Effects::default();
+    let mut alone = Zab::new(common::protocol::Boot {
+        id: N(1),
+        member: common::types::Member::Voter,
+        voters: common::quorum::Voters::new([N(1)]),
+        config: Config::default(),
+        seed: 1,
+        now: Micros(0),
+        hard: zab::Hard { accepted_epoch: 1, current_epoch: 2 },
+        snapshot: LogId::ZERO,
+        log: common::log::LogView::new(LogId::ZERO, 1000),
+    });
+    alone.step(Micros(0), Input::Tick, &mut fx);
+    assert!(matches!(fx.as_slice(), [common::protocol::Effect::Halt(why)] if why.contains("acceptedEpoch 1")));
+    bed.input(N(1), Input::Transfer { to: None });
+    assert_eq!(zab::Message::UpToDate { attempt: 1, zxid: LogId::ZERO }.kind(), "UPTODATE");
 }

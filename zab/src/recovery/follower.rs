@@ -121,8 +121,13 @@ impl Following {
         self.heard_at.after(if self.in_broadcast() { me.config.sync_limit() } else { me.config.init_limit() })
     }
 
-    pub(crate) fn check_silence(&self, me: &Local) -> Outcome {
-        if me.now >= self.silent_at(me) { Err(GiveUp("the leader is silent")) } else { Ok(()) }
+    /// A silent leader's session is ended too, with all that was heard in it: otherwise followers that give up would find
+    /// in their tables that the leader leads and the others follow it, and join it again, each because of the others.
+    pub(crate) fn check_silence(&self, me: &mut Local, fx: &mut Fx) -> Outcome {
+        if me.now < self.silent_at(me) {
+            return Ok(());
+        }
+        Err(self.broke(me, "silent for longer than the limit", fx))
     }
 
     pub(crate) fn writes_under_way(&self) -> usize {
