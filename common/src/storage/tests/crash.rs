@@ -155,7 +155,7 @@ fn take(node: &mut Node, step: &Step) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300.max(ProptestConfig::default().cases), ..ProptestConfig::default() })]
 
     #[test]
     fn random_lives_with_random_crashes(steps in prop::collection::vec(step(), 1..40)) {

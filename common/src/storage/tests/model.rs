@@ -1,9 +1,8 @@
 //! A node's storage beside a plain list of what it should hold.
 //!
 //! The model keeps the state after every single operation. After a crash, what is found must be one of the states from
-//! the last one that was reported durable on, or something between two of them that the operation in hand may leave:
-//! a part of an appended run, a part of the entries that a truncation removes. Log, hard state and snapshot have to fit
-//! the *same* state: that is the promise that effects become durable in order.
+//! the last one that was reported durable on, or that with a part of the run that was being appended. Log, hard state
+//! and snapshot have to fit the *same* state: that is the promise that effects become durable in order.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -286,13 +285,6 @@ impl Node {
                         let mut more = may.last().unwrap().clone();
                         more.entries.push(line);
                         may.push(more);
-                    }
-                }
-                Some(Did::Truncate(after)) => {
-                    while may.last().unwrap().last() > *after {
-                        let mut less = may.last().unwrap().clone();
-                        less.entries.pop();
-                        may.push(less);
                     }
                 }
                 Some(Did::Compact(upto)) => may[0].floor = may[0].floor.max(*upto),

@@ -7,8 +7,10 @@
 //!
 //! How the order of steps makes that true at each point:
 //! - A new segment is created only after the one before it was synced. So only the last one can have a torn end.
-//! - `truncate` removes segments from the end, one durable removal at a time, then cuts the last one left: a crash in
-//!   between leaves a longer prefix, never a gap. Nothing is appended before all of it is durable.
+//! - Nothing is ever changed in place. `truncate` makes a new segment durable whose header says after which entry the log
+//!   was cut; entries above it in older segments are void from then on, and segments that hold no others are removed.
+//!   (Shortening the file would not do: a file system may zero the rest of the last block before the new length is
+//!   durable, and a hole of zeros before records that were synced is what damage looks like.)
 //! - `compact` removes segments from the front, one durable removal at a time.
 //! - `reset` first makes a new segment durable whose header says that the log starts there, then removes the others.
 
@@ -24,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::record::{Place, RECORD_HEADER};
-use self::segment::{SEGMENT_HEADER, Segment, SegmentHeader};
+use self::segment::{SEGMENT_HEADER, Segment, SegmentHeader, Start};
 use super::config::StorageConfig;
 use super::error::StorageError;
 use super::fs::{Fs, Named, sync_dir, unlink};
@@ -128,7 +130,7 @@ impl Wal {
     fn roll(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         let old = &self.segments[self.segments.len() - 1];
-        self.start_segment(SegmentHeader { number: old.number + 1, base: old.last, starts_log: false })
+        self.start_segment(SegmentHeader { number: old.number + 1, base: old.last, start: Start::Continues })
     }
 
     fn start_segment(&mut self, header: SegmentHeader) -> Result<(), StorageError> {
@@ -140,33 +142,26 @@ impl Wal {
         Ok(())
     }
 
-    /// Removes every entry after `after`, durably.
+    /// Removes every entry after `after`, durably: with a new segment that says so.
     pub(crate) fn truncate(&mut self, after: LogId) -> Result<(), StorageError> {
         if !self.ids.contains(after) {
             return Err(self.misplaced("truncate after", after));
         }
         self.sync()?;
-        let keep = self.segments.partition_point(|s| s.base <= after);
-        let shortened = keep < self.segments.len();
-        while self.segments.len() > keep {
-            let number = self.segments[self.segments.len() - 1].number;
-            self.remove_durably(number)?;
-            self.segments.pop_back();
+        if after == self.last() {
+            return Ok(());
         }
-        let segment = &self.segments[self.segments.len() - 1];
-        if shortened {
-            self.active = Named::open(&*self.fs, Segment::path(&self.dir, segment.number))?;
-            self.synced = segment.end;
+        let number = self.segments[self.segments.len() - 1].number + 1;
+        self.start_segment(SegmentHeader { number, base: after, start: Start::Cut })?;
+        let active = self.segments.pop_back().expect("it was just started");
+        // No sync, as in `reset`.
+        while let Some(void) = self.segments.pop_back_if(|s| s.base >= after) {
+            unlink(&*self.fs, &Segment::path(&self.dir, void.number))?;
         }
-        if after < segment.last {
-            let end = if after == segment.base { SEGMENT_HEADER } else { self.end_of(after)? };
-            self.active.set_size(end)?;
-            self.counters.fsyncs.add(1);
-            self.active.sync_all()?;
-            let segment = self.segments.back_mut().expect("there is an active segment");
-            segment.cut(after, end);
-            self.synced = end;
+        if let Some(segment) = self.segments.back_mut() {
+            segment.cut(after);
         }
+        self.segments.push_back(active);
         self.ids.truncate_after(after);
         Ok(())
     }
@@ -186,7 +181,7 @@ impl Wal {
         self.buf.clear();
         let old: Vec<u64> = self.segments.iter().map(|s| s.number).collect();
         let number = old.last().expect("there is an active segment") + 1;
-        self.start_segment(SegmentHeader { number, base, starts_log: true })?;
+        self.start_segment(SegmentHeader { number, base, start: Start::Log })?;
         // No sync: recovery passes over them for as long as the new segment is there, and that one is only ever removed
         // once there is a newer one, whose creation syncs the directory.
         for number in old {

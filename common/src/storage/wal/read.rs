@@ -55,20 +55,6 @@ impl Wal {
         Ok(lines)
     }
 
-    /// Where the record of `id`, which is in the active segment, ends.
-    pub(super) fn end_of(&self, id: LogId) -> Result<u64, StorageError> {
-        let segment = &self.segments[self.segments.len() - 1];
-        let mut scan = Scan::new(&self.active, segment.number, segment.seek(id), segment.end);
-        loop {
-            match scan.next()? {
-                Scanned::Record(header, _) if header.id == id => return Ok(scan.offset),
-                Scanned::Record(..) => {}
-                Scanned::Bad(what) => return Err(StorageError::damaged(&self.active.path, scan.offset, what)),
-                Scanned::End => return Err(self.misplaced("truncate after", id)),
-            }
-        }
-    }
-
     /// Calls `visit` with every entry of a segment after `after`, until it says false.
     fn each(
         &self,
@@ -86,6 +72,7 @@ impl Wal {
         let mut scan = Scan::new(file, segment.number, segment.seek(after), segment.end);
         loop {
             match scan.next()? {
+                Scanned::Record(header, _) if header.id > segment.last => return Ok(()),
                 Scanned::Record(header, payload) => {
                     if header.id > after && !visit(header.id, header.kind, payload) {
                         return Ok(());

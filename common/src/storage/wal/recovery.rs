@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::scan::{Scan, Scanned};
-use super::segment::{SEGMENT_HEADER, Segment, SegmentHeader};
+use super::segment::{SEGMENT_HEADER, Segment, SegmentHeader, Start};
 use super::{Wal, follows, torn};
 use crate::entries::{BatchBuilder, Entries, EntryKind};
 use crate::log::{LogView, Span};
@@ -51,7 +51,7 @@ impl Wal {
                 let what = "this node has run before, but there is no log segment".to_owned();
                 return Err(StorageError::Missing { path: dir.to_owned(), what });
             }
-            let first = SegmentHeader { number: 1, base: LogId::ZERO, starts_log: true };
+            let first = SegmentHeader { number: 1, base: LogId::ZERO, start: Start::Log };
             Segment::create(&**fs, dir, first)?;
             headers.push(first);
         }
@@ -64,9 +64,9 @@ impl Wal {
         let mut active = None;
         for (i, header) in headers.iter().enumerate() {
             let file = Named::open(&**fs, Segment::path(dir, header.number))?;
-            let newest = i + 1 == headers.len();
-            segments.push_back(reader.read(&file, *header, newest)?);
-            active = newest.then_some(file);
+            let next = headers.get(i + 1);
+            segments.push_back(reader.read(&file, *header, next)?);
+            active = next.is_none().then_some(file);
         }
         let mut active = active.expect("there is a segment");
         counters.fsyncs.add(1);
@@ -121,27 +121,35 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
             found.push((*number, header));
         }
     }
-    let start = found.iter().rposition(|(_, h)| h.is_some_and(|h| h.starts_log)).unwrap_or(0);
+    let start = found.iter().rposition(|(_, h)| h.is_some_and(|h| h.start == Start::Log)).unwrap_or(0);
     for (number, _) in found.drain(..start) {
         unlink(fs, &Segment::path(dir, number))?;
     }
-    if start > 0 {
-        sync_dir(fs, dir)?;
-    }
-    let mut headers = Vec::with_capacity(found.len());
-    for (number, header) in found {
+    let mut headers: Vec<SegmentHeader> = Vec::with_capacity(found.len());
+    let mut cut = None;
+    for (number, header) in found.into_iter().rev() {
         let path = Segment::path(dir, number);
         let Some(header) = header else {
             return Err(StorageError::damaged(&path, 0, "not the header of a log segment"));
         };
-        if let Some(before) = headers.last().map(|h: &SegmentHeader| h.number)
-            && number != before + 1
+        // What lies wholly after a cut is void. Any of it may be gone already.
+        if cut.is_some_and(|cut| header.base >= cut) {
+            unlink(fs, &path)?;
+            continue;
+        }
+        if let Some(next) = headers.last()
+            && next.start == Start::Continues
+            && next.number != number + 1
         {
-            let what = format!("the log has segments {before} and {number}, but none in between");
-            return Err(StorageError::Missing { path: Segment::path(dir, before + 1), what });
+            let what = format!("the log has segments {number} and {}, but none in between", next.number);
+            return Err(StorageError::Missing { path: Segment::path(dir, number + 1), what });
+        }
+        if header.start == Start::Cut {
+            cut = Some(header.base);
         }
         headers.push(header);
     }
+    headers.reverse();
     Ok(headers)
 }
 
@@ -172,8 +180,14 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads one segment; leaves a torn end out if it is the newest.
-    fn read(&mut self, file: &Named, header: SegmentHeader, newest: bool) -> Result<Segment, StorageError> {
+    /// Reads one segment: all of it, or up to where the next one says that the log was cut. Leaves a torn end out if it is
+    /// the newest.
+    fn read(
+        &mut self,
+        file: &Named,
+        header: SegmentHeader,
+        next: Option<&SegmentHeader>,
+    ) -> Result<Segment, StorageError> {
         if header.base != self.last {
             let what = format!("the segment starts after {}, but the one before ends with {}", header.base, self.last);
             return Err(StorageError::damaged(&file.path, 24, what));
@@ -182,7 +196,12 @@ impl Reader {
         self.unsynced = SEGMENT_HEADER;
         let mut segment = Segment::new(header.number, header.base);
         let mut scan = Scan::new(file, header.number, SEGMENT_HEADER, size);
+        let cut = next.filter(|n| n.start == Start::Cut).map(|n| n.base);
         let what = loop {
+            if cut == Some(self.last) {
+                segment.end = size;
+                return Ok(segment);
+            }
             match scan.next()? {
                 Scanned::Record(record, payload) => {
                     if !follows(self.last, record.id) {
@@ -205,7 +224,7 @@ impl Reader {
                 Scanned::End => return Ok(segment),
             }
         };
-        if !newest {
+        if next.is_some() {
             return Err(StorageError::damaged(&file.path, segment.end, what));
         }
         torn::judge(file, header.number, segment.end, size, what)?;

@@ -1,13 +1,14 @@
 //! One file of the log.
 //!
-//! Segments are named by their number, `0000000000000001.wal` and so on; numbers go on without a gap from the oldest to
-//! the newest, so a missing file is noticed. The header says which id precedes the first entry: that is how the log's
-//! base is known after the segments before it were removed.
+//! Segments are named by their number, `0000000000000001.wal` and so on; numbers go on without a gap (but before a cut),
+//! so a missing file is noticed. The header says which id precedes the first entry: that is how the log's base is known
+//! after the segments before it were removed.
 //!
 //! ```text
 //!  0  magic    8 B   "duet-wal"
 //!  8  version  u32
-//! 12  flags    u32   1: the log starts here; older segments belong to a log that was discarded
+//! 12  start    u32   0: goes on where the segment before ends. 1: the log starts here, older segments belong to a log
+//!                    that was discarded. 2: the log was cut after `base`, entries above it in older segments are void
 //! 16  number   u64   as in the name
 //! 24  base     u64 u64   the id before the first entry: epoch, counter
 //! 40  crc      u32   CRC32C over the above
@@ -25,10 +26,20 @@ pub(super) const SEGMENT_HEADER: u64 = 44;
 
 const MAGIC: &[u8; 8] = b"duet-wal";
 const VERSION: u32 = 1;
-const STARTS_LOG: u32 = 1;
 
 /// So many bytes of log lie at most between two points of the sparse index (but for larger records).
 const INDEX_EVERY: u64 = 64 << 10;
+
+/// What a segment is to the older ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// It goes on where the one before ends.
+    Continues = 0,
+    /// The log starts here, whatever older segments there still are.
+    Log = 1,
+    /// The log was cut after `base`: entries above it in older segments are void.
+    Cut = 2,
+}
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +47,7 @@ pub(super) struct SegmentHeader {
     pub(super) number: u64,
     /// The id before the first entry.
     pub(super) base: LogId,
-    /// Whether the log starts here, whatever older segments there still are.
-    pub(super) starts_log: bool,
+    pub(super) start: Start,
 }
 
 impl SegmentHeader {
@@ -45,7 +55,7 @@ impl SegmentHeader {
         let mut bytes = [0; SEGMENT_HEADER as usize];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&(if self.starts_log { STARTS_LOG } else { 0 }).to_le_bytes());
+        bytes[12..16].copy_from_slice(&(self.start as u32).to_le_bytes());
         bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.base.epoch.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.base.counter.to_le_bytes());
@@ -66,11 +76,13 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(StorageError::Version { path: path.to_owned(), found: version, supported: VERSION });
         }
-        Ok(Some(Self {
-            number: u64_at(bytes, 16),
-            base: LogId::new(u64_at(bytes, 24), u64_at(bytes, 32)),
-            starts_log: u32_at(bytes, 12) & STARTS_LOG != 0,
-        }))
+        let start = match u32_at(bytes, 12) {
+            0 => Start::Continues,
+            1 => Start::Log,
+            2 => Start::Cut,
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { number: u64_at(bytes, 16), base: LogId::new(u64_at(bytes, 24), u64_at(bytes, 32)), start }))
     }
 
     /// Reads the header of an open file.
@@ -86,9 +98,9 @@ impl SegmentHeader {
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) base: LogId,
-    /// The last entry, or `base` if there is none.
+    /// The last entry, or `base` if there is none. Records after it are void.
     pub(super) last: LogId,
-    /// Where the next record goes.
+    /// Where the file ends, and the next record goes.
     pub(super) end: u64,
     /// Every so often, an entry's id and where it is. The first entry is always in it.
     points: Vec<(LogId, u64)>,
@@ -132,10 +144,9 @@ impl Segment {
         i.checked_sub(1).map_or(SEGMENT_HEADER, |i| self.points[i].1)
     }
 
-    /// Everything after `last` is gone; its record ends at `end`.
-    pub(super) fn cut(&mut self, last: LogId, end: u64) {
-        self.points.retain(|(_, at)| *at < end);
+    /// Entries after `last` are void.
+    pub(super) fn cut(&mut self, last: LogId) {
+        self.points.retain(|(id, _)| *id <= last);
         self.last = last;
-        self.end = end;
     }
 }
