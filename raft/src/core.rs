@@ -14,6 +14,7 @@ use common::status::Status;
 use common::types::{LogId, Member, Micros, NodeId, Role};
 use serde::{Deserialize, Serialize};
 
+use crate::broadcast::disconnect;
 use crate::config::Config;
 use crate::election::Votes;
 use crate::membership::{Peer, Say, Sessions};
@@ -21,6 +22,9 @@ use crate::message::Message;
 use crate::read::Reads;
 use crate::recovery::DiskRead;
 use crate::snapshot::Incoming;
+
+/// No cluster counts so far: one election per microsecond would take 292,000 years. Terms below it can be counted on.
+const TERM_MAX: u64 = u64::MAX / 2;
 
 /// The persistent state beside the log (figure 2).
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +104,7 @@ pub(crate) struct Follower {
     /// The last entry known to be the same as in the leader's log. Starts at what is committed, which every leader has
     /// (Leader Completeness, section 5.4).
     pub(crate) verified: LogId,
-    /// The last match told to the leader in this session.
+    /// The last match told to the leader. If a session lost it, the leader's probe asks again.
     pub(crate) acked: LogId,
     /// The newest round heard from the leader.
     pub(crate) round: u64,
@@ -336,6 +340,9 @@ impl Raft {
         if !self.sessions.is_up(from) {
             return;
         }
+        if message.term() > TERM_MAX {
+            return disconnect(from, "a term that no cluster reaches", fx);
+        }
         match message {
             Message::PreVote { term, last } => self.on_pre_vote(from, term, last, fx),
             Message::PreVoteReply { term, granted } => self.on_pre_vote_reply(from, term, granted, fx),
@@ -376,15 +383,16 @@ impl Raft {
         }
     }
 
-    /// This node stored a snapshot of its own.
+    /// This node stored a snapshot of its own. It covers what was applied, so it is within what is committed.
     fn compacted(&mut self, snapshot: LogId, base: LogId) {
-        self.snapshot = self.snapshot.max(snapshot.min(self.committed));
-        self.applied = self.applied.max(self.snapshot);
-        if self.log.contains(base) && base <= self.snapshot {
-            self.log.compact(base);
-            // The snapshot is durable, whether or not the entries it covers were before.
-            self.durable = self.durable.max(base);
+        if snapshot > self.committed || !self.log.contains(snapshot) || !self.log.contains(base) || base > snapshot {
+            return;
         }
+        self.snapshot = self.snapshot.max(snapshot);
+        self.applied = self.applied.max(snapshot);
+        self.log.compact(base);
+        // The snapshot is durable, whether or not the entries it covers were before.
+        self.durable = self.durable.max(base);
     }
 
     /// Asks for currentTerm and votedFor to be saved.

@@ -59,6 +59,8 @@ pub mod message;
 pub mod read;
 pub mod recovery;
 pub mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use crate::config::{Config, ConfigError};
 pub use crate::core::{Hard, Raft};

@@ -327,12 +327,82 @@ impl Raft {
                 self.reads.forget(peer);
             }
             State::Follower(f) if f.leader == Some(peer) => {
-                f.acked = LogId::ZERO;
-                (f.reply, f.piece) = (None, None);
                 self.fail_asked_reads(fx);
                 self.leader_session_ended();
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::protocol::Input;
+
+    use super::*;
+    use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
+
+    #[test]
+    fn strangers_and_too_many_observers_are_sent_away() {
+        let config = Config { max_observers: 1, ..Config::default() };
+        let mut lab = Lab::with(A, log_of(&[1]), LogId::ZERO, config).connected();
+        let wrong = |peer: u64| [format!("disconnect n{peer}: not what this cluster knows it as")];
+        assert_eq!(lab.step(Input::PeerUp { peer: NodeId(7), member: Member::Voter }), wrong(7));
+        assert_eq!(lab.step(Input::PeerUp { peer: A, member: Member::Voter }), wrong(1));
+        assert_eq!(lab.step(Input::PeerUp { peer: C, member: Member::Observer }), wrong(3));
+        assert!(lab.step(Input::PeerUp { peer: NodeId(8), member: Member::Observer }).is_empty());
+        assert_eq!(
+            lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer }),
+            ["disconnect n9: too many observers"]
+        );
+        lab.step(Input::PeerDown { peer: NodeId(8) });
+        assert!(lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer }).is_empty());
+        let message = Message::RequestVote { term: 9, last: id(9, 9) };
+        assert!(lab.hear(NodeId(8), message).is_empty(), "nobody hears who has no session");
+    }
+
+    #[test]
+    fn a_learner_is_replicated_to_and_counts_for_nothing() {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.lead();
+        lab.durable();
+        let said = lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer });
+        assert_eq!(said, ["n9: AppendEntries(term 2, prev (2,2), commit 0, round 0)"]);
+        lab.matched(OBSERVER, id(2, 2));
+        assert_eq!(lab.raft.committed, LogId::ZERO);
+        assert_eq!(lab.propose(&["x"]).last().unwrap().split(':').next(), Some("n9"));
+        for _ in 0..10 {
+            lab.pass(50);
+            lab.matched(OBSERVER, id(2, 3));
+        }
+        assert_eq!(lab.raft.phase(), "follower", "its answers are no quorum");
+    }
+
+    #[test]
+    fn a_leader_forgets_a_learner_and_remembers_a_voter() {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer });
+        lab.lead();
+        lab.step(Input::PeerDown { peer: OBSERVER });
+        lab.step(Input::PeerDown { peer: C });
+        let State::Leader(leader) = &lab.raft.state else { panic!() };
+        let known: Vec<_> = leader.peers.iter().map(|p| (p.id, p.connected)).collect();
+        assert_eq!(known, [(B, true), (C, false)]);
+    }
+
+    #[test]
+    fn a_catch_up_is_reported() {
+        use common::protocol::Protocol;
+        let mut lab = Lab::new(&[1, 1, 1]).connected();
+        lab.lead();
+        lab.now = lab.now.after(Micros(700));
+        lab.matched(B, id(1, 1));
+        lab.now = lab.now.after(Micros(300));
+        lab.matched(B, id(2, 4));
+        let b = &lab.raft.status().peers[0];
+        assert_eq!((b.state.as_str(), b.has, b.sent), ("replicate", id(2, 4), id(2, 4)));
+        let sync = b.sync.as_ref().unwrap();
+        assert_eq!((sync.kind.as_str(), sync.entries, sync.took_us), ("append", 3, Some(300)));
+        assert_eq!(lab.raft.status().peers[1].paused.as_deref(), Some("waiting for the answer to a probe"));
     }
 }

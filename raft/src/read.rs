@@ -213,3 +213,138 @@ impl Raft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::protocol::Input;
+    use common::types::Member;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::message::Answer;
+    use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
+
+    fn read(lab: &mut Lab, id: u64) -> Vec<String> {
+        lab.step(Input::ReadBarrier { id })
+    }
+
+    fn answer(lab: &mut Lab, from: NodeId, round: u64) -> Vec<String> {
+        let (term, last) = (lab.raft.hard.term, lab.raft.log.last());
+        lab.hear(from, Message::AppendEntriesReply { term, round, answer: Answer::Matched(last) })
+    }
+
+    /// A leader of term 2 with everything committed and its peers level.
+    fn leader() -> Lab {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.lead();
+        lab.durable();
+        answer(&mut lab, B, 0);
+        answer(&mut lab, B, 0);
+        lab
+    }
+
+    /// A follower of B in term 2.
+    fn follower() -> Lab {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.append(B, 2, id(1, 1), 0, None);
+        lab.step(Input::HardSaved);
+        lab
+    }
+
+    #[test]
+    fn a_round_confirms_what_was_asked_before_it_began() {
+        let mut lab = leader();
+        assert_eq!(read(&mut lab, 1).len(), 2, "a round begins");
+        assert!(read(&mut lab, 2).is_empty() && read(&mut lab, 3).is_empty(), "these wait for the next");
+        assert!(answer(&mut lab, B, 0).is_empty(), "an answer of before confirms nothing");
+        let said = answer(&mut lab, B, 1);
+        assert_eq!(said.iter().filter(|l| l.starts_with("read")).count(), 1, "{said:?}");
+        assert_eq!(answer(&mut lab, C, 2).iter().filter(|l| l.starts_with("read")).count(), 2);
+        let ahead = Message::AppendEntriesReply { term: 2, round: 9, answer: Answer::Busy };
+        assert_eq!(lab.hear(B, ahead), ["disconnect n2: answers a round that was not begun"]);
+    }
+
+    #[test]
+    fn a_learners_answer_confirms_nothing() {
+        let mut lab = leader();
+        lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer });
+        read(&mut lab, 1);
+        assert!(answer(&mut lab, OBSERVER, 1).iter().all(|l| !l.starts_with("read")));
+    }
+
+    #[test]
+    fn not_before_an_entry_of_the_own_term_is_committed() {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.lead();
+        read(&mut lab, 1);
+        let term = 2;
+        lab.hear(B, Message::AppendEntriesReply { term, round: 1, answer: Answer::Matched(id(1, 1)) });
+        assert_eq!(lab.raft.confirmed_round(), 1);
+        lab.durable();
+        assert_eq!(lab.matched(B, id(2, 2)), ["commit (2,2)", "read 1 at (2,2)"]);
+    }
+
+    #[test]
+    fn a_leader_that_gives_way_fails_what_waits() {
+        let mut lab = leader();
+        lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer });
+        read(&mut lab, 1);
+        lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 5 });
+        let said = lab.append(C, 3, id(1, 1), 0, None);
+        assert_eq!(
+            said,
+            [
+                "read 1 failed: the leader changed meanwhile",
+                "n9: ReadIndexReply(term 2, context 5, refused)",
+                "save term 3, no vote"
+            ]
+        );
+        // And it does not answer for the new one.
+        let said = lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 6 });
+        assert_eq!(said, ["n9: ReadIndexReply(term 3, context 6, refused)"]);
+    }
+
+    #[test]
+    fn reads_of_a_follower_share_questions() {
+        let mut lab = follower();
+        assert_eq!(read(&mut lab, 1), ["n2: ReadIndex(term 2, context 1)"]);
+        assert!(read(&mut lab, 2).is_empty() && read(&mut lab, 3).is_empty());
+        let reply = |context, at| Message::ReadIndexReply { term: 2, context, at };
+        assert!(lab.hear(B, reply(7, Some(id(1, 1)))).is_empty(), "not what was asked");
+        assert!(lab.hear(C, reply(1, Some(id(1, 1)))).is_empty(), "not who was asked");
+        assert_eq!(lab.hear(B, reply(1, Some(id(1, 1)))), ["read 1 at (1,1)", "n2: ReadIndex(term 2, context 2)"]);
+        assert_eq!(
+            lab.hear(B, reply(2, None)),
+            ["read 2 failed: the leader changed meanwhile", "read 3 failed: the leader changed meanwhile"]
+        );
+    }
+
+    #[test]
+    fn without_a_leader_reads_fail_and_the_next_question_has_a_new_number() {
+        let mut lab = Lab::new(&[1]).connected();
+        assert_eq!(read(&mut lab, 1), ["read 1 failed: this node does not lead"]);
+        let mut lab = follower();
+        read(&mut lab, 1);
+        assert_eq!(lab.step(Input::PeerDown { peer: B }), ["read 1 failed: the leader changed meanwhile"]);
+        assert_eq!(read(&mut lab, 2), ["read 2 failed: this node does not lead, n2 does"], "no session to it");
+        lab.step(Input::PeerUp { peer: B, member: Member::Voter });
+        assert_eq!(read(&mut lab, 3), ["n2: ReadIndex(term 2, context 2)"]);
+        let late = Message::ReadIndexReply { term: 2, context: 1, at: Some(id(1, 1)) };
+        assert!(lab.hear(B, late).is_empty());
+        // A time-out ends the wait too.
+        let said = lab.pass(400);
+        assert_eq!(said[0], "read 3 failed: the leader changed meanwhile");
+    }
+
+    #[test]
+    fn reads_are_bounded() {
+        let config = Config { max_pending_reads: 2, ..Config::default() };
+        let mut lab = Lab::with(A, log_of(&[1]), LogId::ZERO, config).connected();
+        lab.lead();
+        read(&mut lab, 1);
+        read(&mut lab, 2);
+        assert_eq!(read(&mut lab, 3), ["read 3 failed: too many uncommitted bytes, try again"]);
+        let said = lab.hear(B, Message::ReadIndex { term: 2, context: 1 });
+        assert_eq!(said, ["n2: ReadIndexReply(term 2, context 1, refused)"]);
+    }
+}

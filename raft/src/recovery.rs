@@ -182,3 +182,137 @@ impl Raft {
         self.disk_reads.iter().any(|(id, _)| *id == peer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use common::protocol::Input;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::message::Message;
+    use crate::testing::{A, B, Lab, id, log_of, run};
+
+    /// Two logs that could stand in one cluster: they share a prefix, and after it no term (or Log Matching would not hold).
+    fn logs() -> impl Strategy<Value = (Vec<u64>, Vec<u64>)> {
+        let steps = proptest::collection::vec((0u64..3, any::<bool>()), 0..30);
+        (steps, 0usize..8).prop_map(|(steps, shared)| {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            let mut term = 1;
+            for (i, (up, mine)) in steps.into_iter().enumerate() {
+                term += up;
+                if i < shared {
+                    ours.push(term);
+                    theirs.push(term);
+                } else if mine {
+                    // Odd terms to one side, even ones to the other.
+                    ours.push(10 + 2 * term);
+                } else {
+                    theirs.push(11 + 2 * term);
+                }
+            }
+            (ours, theirs)
+        })
+    }
+
+    proptest! {
+        /// Asking takes at most one refusal per term that only the follower has, and ends where the logs really agree.
+        #[test]
+        fn probing_finds_the_agreement((ours, theirs) in logs()) {
+            let mut leader = Lab::new(&ours).connected();
+            leader.lead();
+            let follower = Lab::new(&theirs);
+            let agreement = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+            let foreign: BTreeSet<u64> = theirs[agreement..].iter().copied().collect();
+            let mut refusals = 0;
+            loop {
+                let State::Leader(l) = &leader.raft.state else { panic!() };
+                let peer = l.find(B).unwrap();
+                if peer.progress == Progress::Replicate {
+                    prop_assert!(peer.sent.counter >= agreement as u64);
+                    break;
+                }
+                let prev = peer.sent;
+                let has = follower.raft.log.at(prev.counter) == Some(prev);
+                if has {
+                    prop_assert_eq!(prev.counter, agreement as u64);
+                    break;
+                }
+                refusals += 1;
+                let term = leader.raft.hard.term;
+                let answer = follower.raft.conflict_hint(prev);
+                leader.hear(B, Message::AppendEntriesReply { term, round: 0, answer });
+            }
+            // One more when the follower's log is only shorter than what was asked about.
+            prop_assert!(refusals <= foreign.len().max(1), "{refusals} refusals, {foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_from_the_past_moves_nothing_back() {
+        let mut lab = Lab::new(&[1, 1, 1]).connected();
+        lab.lead();
+        let refuse = |prev: LogId| {
+            let answer = Answer::Conflict { refused: prev, last: id(1, 1), at: id(1, 1), first: 1 };
+            Message::AppendEntriesReply { term: 2, round: 0, answer }
+        };
+        assert_eq!(lab.hear(B, refuse(id(1, 2))).len(), 0, "that was not asked");
+        assert_eq!(lab.hear(B, refuse(id(1, 3))).len(), 2, "it needs (1,2), (1,3) and the no-op");
+        lab.matched(B, id(1, 3));
+        assert_eq!(lab.hear(B, refuse(id(1, 3))).len(), 0);
+        let State::Leader(l) = &lab.raft.state else { panic!() };
+        assert_eq!((l.peers[0].matched, l.peers[0].sent), (id(1, 3), id(2, 4)));
+    }
+
+    #[test]
+    fn what_left_memory_is_fetched_once_and_asked_for_again_with_a_heartbeat() {
+        let mut log = LogView::new(LogId::ZERO, 0);
+        for index in 1..=6 {
+            log.append(run(1, index, 1));
+        }
+        log.release(id(1, 6));
+        let mut lab = Lab::with(A, log, LogId::ZERO, Config::default()).connected();
+        lab.lead();
+        let answer = Answer::Conflict { refused: id(1, 6), last: id(1, 2), at: id(1, 2), first: 1 };
+        let hint = Message::AppendEntriesReply { term: 2, round: 0, answer };
+        assert_eq!(lab.hear(B, hint), ["fetch for n2 after (1,2)"]);
+        assert!(lab.propose(&["x"]).iter().all(|l| !l.starts_with("fetch")), "one at a time");
+        // It could not be had: nothing happens until the next heartbeat.
+        assert!(lab.step(Input::Fetched { peer: B, after: id(1, 2), entries: None }).is_empty());
+        assert!(lab.pass(50).contains(&"fetch for n2 after (1,2)".to_owned()));
+        let said = lab.step(Input::Fetched { peer: B, after: id(1, 2), entries: Some(run(1, 3, 4)) });
+        assert_eq!(
+            said,
+            [
+                "n2: AppendEntries(term 2, prev (1,2), commit 0, round 0, entries (1,3)..(1,6))",
+                "n2: AppendEntries(term 2, prev (1,6), commit 0, round 0, entries (2,7)..(2,7))",
+                "n2: AppendEntries(term 2, prev (2,7), commit 0, round 0, entries (2,8)..(2,8))"
+            ]
+        );
+        // An answer to nothing.
+        assert!(lab.step(Input::Fetched { peer: B, after: id(1, 2), entries: Some(run(1, 3, 4)) }).is_empty());
+    }
+
+    #[test]
+    fn a_new_session_begins_with_a_question() {
+        let mut lab = Lab::new(&[1]).connected();
+        lab.lead();
+        lab.matched(B, id(2, 2));
+        lab.step(Input::PeerDown { peer: B });
+        lab.propose(&["x"]);
+        let said = lab.step(Input::PeerUp { peer: B, member: common::types::Member::Voter });
+        assert_eq!(said, ["n2: AppendEntries(term 2, prev (2,3), commit 0, round 0)"]);
+        let State::Leader(l) = &lab.raft.state else { panic!() };
+        assert_eq!(l.peers[0].matched, id(2, 2), "what it has, it has");
+    }
+
+    #[test]
+    fn the_last_entry_not_after() {
+        let log = log_of(&[1, 1, 3, 3, 3]);
+        let found: Vec<_> =
+            [(1, 9), (2, 2), (2, 4), (3, 4), (9, 9), (9, 3)].map(|(t, i)| not_after(&log, id(t, i)).unwrap()).to_vec();
+        assert_eq!(found, [id(1, 2), id(1, 2), id(1, 2), id(3, 4), id(3, 5), id(3, 3)]);
+    }
+}

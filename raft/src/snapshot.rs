@@ -129,6 +129,9 @@ impl Raft {
         if transfer.snapshot != Some(snapshot) {
             return;
         }
+        if end > transfer.total {
+            return disconnect(from, "has more of a snapshot than there is", fx);
+        }
         (transfer.offset, transfer.quiet) = (end, 0);
         if end == 0 {
             // Damaged, or out of order: from the start, but not in a tight loop.
@@ -143,7 +146,8 @@ impl Raft {
 impl Raft {
     /// A piece from the leader of this term, which this node follows.
     pub(crate) fn on_install_snapshot(&mut self, from: NodeId, chunk: Chunk, fx: &mut Effects<Self>) {
-        if chunk.end() > chunk.total || chunk.data.is_empty() || chunk.snapshot.epoch > self.hard.term {
+        let room = chunk.total.saturating_sub(chunk.offset);
+        if chunk.data.is_empty() || chunk.data.len() as u64 > room || chunk.snapshot.epoch > self.hard.term {
             return disconnect(from, "a snapshot piece that is none", fx);
         }
         let State::Follower(follower) = &mut self.state else { return };
@@ -235,5 +239,201 @@ impl Raft {
         self.installing.take_if(|(id, _)| *id == snapshot);
         self.incoming.take_if(|incoming| incoming.snapshot == snapshot);
         self.answer_piece(snapshot, 0, fx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::log::LogView;
+    use common::protocol::Input;
+    use common::types::Member;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::message::Answer;
+    use crate::testing::{A, B, C, Lab, id, run};
+
+    fn piece(snapshot: LogId, offset: u64, len: usize, total: u64) -> Chunk {
+        Chunk { snapshot, offset, total, data: Bytes::from(vec![7; len]) }
+    }
+
+    /// A follower of B in term 3.
+    fn follower(terms: &[u64]) -> Lab {
+        let mut lab = Lab::new(terms).connected();
+        lab.append(B, 3, LogId::ZERO, 0, None);
+        lab.step(Input::HardSaved);
+        lab
+    }
+
+    fn install(lab: &mut Lab, from: NodeId, chunk: Chunk) -> Vec<String> {
+        let term = lab.raft.hard.term;
+        lab.hear(from, Message::InstallSnapshot { term, chunk })
+    }
+
+    /// A leader of term 3 whose log starts after (2,5).
+    fn leader() -> Lab {
+        let mut log = LogView::new(id(2, 5), usize::MAX);
+        log.append(run(2, 6, 2));
+        let mut lab = Lab::with(A, log, id(2, 5), Config::default()).connected();
+        lab.lead();
+        lab.durable();
+        lab
+    }
+
+    fn needs_everything(lab: &mut Lab, peer: NodeId) -> Vec<String> {
+        let State::Leader(l) = &lab.raft.state else { panic!() };
+        let refused = l.find(peer).unwrap().sent;
+        let answer = Answer::Conflict { refused, last: LogId::ZERO, at: LogId::ZERO, first: 0 };
+        lab.hear(peer, Message::AppendEntriesReply { term: 3, round: 0, answer })
+    }
+
+    fn reply(lab: &mut Lab, end: u64) -> Vec<String> {
+        lab.hear(B, Message::InstallSnapshotReply { term: 3, snapshot: id(2, 5), end })
+    }
+
+    #[test]
+    fn pieces_are_answered_one_by_one_and_the_whole_replaces_the_log() {
+        let mut lab = follower(&[1, 1]);
+        let snapshot = id(2, 5);
+        assert_eq!(install(&mut lab, B, piece(snapshot, 0, 4, 6)), ["write snapshot (2,5) 0..4"]);
+        assert!(install(&mut lab, B, piece(snapshot, 0, 4, 6)).is_empty(), "it is being written");
+        assert_eq!(
+            lab.step(Input::SnapshotWritten { snapshot, end: 4 }),
+            ["n2: InstallSnapshotReply(term 3, snapshot (2,5), next from 4)"]
+        );
+        // The same leader starts again, after a new session: what is here need not come twice.
+        assert_eq!(
+            install(&mut lab, B, piece(snapshot, 0, 4, 6)),
+            ["n2: InstallSnapshotReply(term 3, snapshot (2,5), next from 4)"]
+        );
+        install(&mut lab, B, piece(snapshot, 4, 2, 6));
+        assert_eq!(
+            lab.step(Input::SnapshotWritten { snapshot, end: 6 }),
+            ["n2: InstallSnapshotReply(term 3, snapshot (2,5), next from 6)", "install (2,5), drop the log"]
+        );
+        // Until it is installed nothing touches the log, and the leader is told to ask again.
+        let busy = ["n2: AppendEntriesReply(term 3, round 0, busy)"];
+        assert_eq!(lab.append(B, 3, id(1, 2), 2, Some(run(3, 3, 1))), busy);
+        assert_eq!(install(&mut lab, B, piece(id(2, 9), 0, 1, 1)), busy);
+        assert_eq!(
+            lab.step(Input::SnapshotInstalled { snapshot }),
+            ["n2: AppendEntriesReply(term 3, round 0, matched (2,5))"]
+        );
+        assert_eq!((lab.raft.log.base(), lab.raft.committed, lab.raft.durable), (snapshot, snapshot, snapshot));
+        // The place where the log starts answers the consistency check.
+        assert_eq!(lab.append(B, 3, snapshot, 0, Some(run(3, 6, 1))), ["append (3,6)..(3,6)"]);
+    }
+
+    #[test]
+    fn a_tail_that_agrees_stays() {
+        let mut lab = follower(&[1, 1, 2, 2]);
+        install(&mut lab, B, piece(id(2, 3), 0, 1, 1));
+        let said = lab.step(Input::SnapshotWritten { snapshot: id(2, 3), end: 1 });
+        assert_eq!(said[1], "install (2,3), keep the tail");
+        lab.step(Input::SnapshotInstalled { snapshot: id(2, 3) });
+        assert_eq!((lab.raft.log.base(), lab.raft.log.last()), (id(2, 3), id(2, 4)));
+    }
+
+    #[test]
+    fn a_tail_that_conflicts_goes() {
+        let mut lab = follower(&[1, 1, 1, 1]);
+        install(&mut lab, B, piece(id(2, 3), 0, 1, 1));
+        let said = lab.step(Input::SnapshotWritten { snapshot: id(2, 3), end: 1 });
+        assert_eq!(said[1], "install (2,3), drop the log");
+    }
+
+    #[test]
+    fn what_is_committed_already_needs_no_snapshot() {
+        let mut lab = follower(&[1, 1, 1]);
+        lab.append(B, 3, id(1, 3), 3, None);
+        let said = install(&mut lab, B, piece(id(1, 3), 0, 1, 1));
+        assert_eq!(said, ["n2: AppendEntriesReply(term 3, round 0, matched (1,3))"]);
+        assert!(lab.raft.incoming.is_none());
+    }
+
+    #[test]
+    fn damage_starts_it_anew_and_another_leaders_piece_replaces_it() {
+        let mut lab = follower(&[1]);
+        let snapshot = id(2, 5);
+        install(&mut lab, B, piece(snapshot, 0, 4, 6));
+        lab.step(Input::SnapshotWritten { snapshot, end: 4 });
+        let again = ["n2: InstallSnapshotReply(term 3, snapshot (2,5), next from 0)"];
+        assert_eq!(lab.step(Input::SnapshotRefused { snapshot }), again);
+        assert_eq!(install(&mut lab, B, piece(snapshot, 4, 2, 6)), again, "nothing is here to add it to");
+        install(&mut lab, B, piece(snapshot, 0, 4, 6));
+        lab.step(Input::SnapshotWritten { snapshot, end: 4 });
+        // C's file of the same snapshot may have other bytes: not mixed with B's.
+        let said = lab.hear(C, Message::InstallSnapshot { term: 4, chunk: piece(snapshot, 0, 4, 6) });
+        assert_eq!(said, ["save term 4, no vote", "write snapshot (2,5) 0..4"]);
+        for bad in [piece(snapshot, 4, 3, 6), piece(snapshot, 4, 0, 6), piece(snapshot, u64::MAX, 2, 6)] {
+            assert_eq!(install(&mut lab, C, bad), ["disconnect n3: a snapshot piece that is none"]);
+        }
+    }
+
+    #[test]
+    fn a_leader_sends_the_next_piece_when_the_last_is_answered() {
+        let mut lab = leader();
+        assert_eq!(needs_everything(&mut lab, B), ["read snapshot newest for n2 from 0"]);
+        let said = lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 0, 4, 6)) });
+        assert_eq!(said, ["n2: InstallSnapshot(term 3, snapshot (2,5), bytes 0..4 of 6)"]);
+        assert_eq!(reply(&mut lab, 4), ["read snapshot (2,5) for n2 from 4"]);
+        lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 4, 2, 6)) });
+        assert!(reply(&mut lab, 6).is_empty(), "now it installs");
+        assert_eq!(
+            lab.matched(B, id(2, 5)),
+            [
+                "n2: AppendEntries(term 3, prev (2,5), commit 5, round 0, entries (2,6)..(2,7))",
+                "n2: AppendEntries(term 3, prev (2,7), commit 5, round 0, entries (3,8)..(3,8))"
+            ]
+        );
+        assert_eq!(reply(&mut lab, 99), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_transfer_that_halts_goes_on_with_a_heartbeat() {
+        let mut lab = leader();
+        let snapshot_lines =
+            |said: Vec<String>| said.into_iter().filter(|l| l.contains("snapshot")).collect::<Vec<_>>();
+        needs_everything(&mut lab, B);
+        // The disk cannot give it now.
+        assert!(lab.step(Input::SnapshotRead { peer: B, chunk: None }).is_empty());
+        assert_eq!(snapshot_lines(lab.pass(50)), ["read snapshot newest for n2 from 0"]);
+        lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 0, 4, 6)) });
+        // The answer got lost on the way: after a while the piece goes out again.
+        let mut again = Vec::new();
+        for _ in 0..QUIET_HEARTBEATS {
+            lab.matched(C, id(2, 7));
+            again.extend(snapshot_lines(lab.pass(50)));
+        }
+        assert_eq!(again, ["read snapshot (2,5) for n2 from 0"]);
+        // A newer snapshot has taken the place of the old one: from its start.
+        let said = lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 6), 0, 3, 9)) });
+        assert_eq!(said, ["n2: InstallSnapshot(term 3, snapshot (2,6), bytes 0..3 of 9)"]);
+        assert!(reply(&mut lab, 4).is_empty(), "an answer about the old one");
+        let wrong = Message::InstallSnapshotReply { term: 3, snapshot: id(2, 6), end: 10 };
+        assert_eq!(lab.hear(B, wrong), ["disconnect n2: has more of a snapshot than there is"]);
+    }
+
+    #[test]
+    fn a_log_cut_during_the_transfer_needs_the_newer_snapshot() {
+        let mut lab = leader();
+        needs_everything(&mut lab, B);
+        lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 0, 6, 6)) });
+        lab.matched(C, id(3, 8));
+        lab.step(Input::Compacted { snapshot: id(3, 8), base: id(2, 7) });
+        reply(&mut lab, 6);
+        assert_eq!(lab.matched(B, id(2, 5)), ["read snapshot newest for n2 from 0"]);
+    }
+
+    #[test]
+    fn a_new_session_forgets_the_transfer_but_not_the_read_under_way() {
+        let mut lab = leader();
+        needs_everything(&mut lab, B);
+        lab.step(Input::PeerDown { peer: B });
+        lab.step(Input::PeerUp { peer: B, member: Member::Voter });
+        assert!(needs_everything(&mut lab, B).is_empty(), "one read at a time");
+        let said = lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 0, 4, 6)) });
+        assert_eq!(said.len(), 1, "it will do: {said:?}");
     }
 }

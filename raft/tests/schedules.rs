@@ -221,6 +221,9 @@ impl World {
             self.check()?;
             let level: Vec<LogId> = self.bed.ids().into_iter().map(|id| self.bed.node(id).applied).collect();
             if level.iter().all(|at| *at == level[0]) && level[0].counter as usize > committed {
+                if let Some(((id, read), _)) = self.asked.first_key_value() {
+                    return Err(format!("read {read} of {id} was never answered"));
+                }
                 return agree(&self.bed);
             }
         }
