@@ -32,6 +32,9 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct Args {
+    #[command(flatten)]
+    pub(crate) json: crate::cli::JsonArg,
+
     /// What to speak
     #[arg(long, value_enum, default_value = "raft", env = "DUET_PROTOCOL")]
     protocol: Which,

@@ -37,6 +37,9 @@ variable: DUET_RAFT__HEARTBEAT_MS=20 is raft.heartbeat_ms = 20. `duet node --pri
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = SOURCES)]
 pub struct Args {
+    #[command(flatten)]
+    pub(crate) json: crate::cli::JsonArg,
+
     /// Settings as a TOML file
     #[arg(long, value_name = "FILE", env = "DUET_CONFIG")]
     config: Option<PathBuf>,

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 #[command(name = "duet", version, before_help = EXAMPLES, propagate_version = true, max_term_width = 110)]
 #[command(after_help = EXIT_CODES)]
 pub struct Cli {
-    /// Print JSON on stdout instead of text and tables.
-    #[arg(long, global = true, env = "DUET_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    /// Print JSON on stdout instead of text and tables. Every command that reports takes it too.
+    #[arg(long, env = "DUET_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     pub json: bool,
 
     /// No colour. NO_COLOR and a stdout that is no terminal say the same.
@@ -31,6 +31,30 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 good, 1 a check failed, 2 wrong usage, 3 inconclusive, 4 nothing ran,
 5 the environment lacks something (port, folder, disk), 130 Ctrl-C.
 Log messages go to stderr; DUET_LOG=debug shows more of them.";
+
+/// `--json` behind a command. `duet compare` has one of its own, which may name a file.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct JsonArg {
+    /// Print JSON on stdout instead of text and tables
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl Cli {
+    /// Whether JSON was asked for, before the command or behind it.
+    pub fn wants_json(&self) -> bool {
+        let behind = match &self.command {
+            Command::Cluster(args) => args.json.json,
+            Command::Ctl(args) => args.json.json,
+            Command::Node(args) => args.json.json,
+            Command::Load(args) => args.json.json,
+            Command::Report(args) => args.json.json,
+            Command::Compare(args) => args.json_on_stdout(),
+            Command::Completions { .. } | Command::Man { .. } => false,
+        };
+        self.json || behind
+    }
+}
 
 /// What `duet` can do.
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,7 @@ mod target;
 mod tools;
 mod ui;
 
-pub use args::{Cli, Command};
+pub use args::{Cli, Command, JsonArg};
 pub use exit::{Exit, Fail};
 pub use find::TargetArgs;
 pub use live::Live;

@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };
-    let ui = Ui::new(cli.json, cli.no_color);
+    let ui = Ui::new(cli.wants_json(), cli.no_color);
     start_log(&cli.command, ui);
     match dispatch(&cli.command, ui) {
         Ok(exit) => exit.into(),

@@ -73,9 +73,9 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     kills: Option<u32>,
 
-    /// Write the results (JSON) to this file as well
-    #[arg(long, value_name = "FILE")]
-    results: Option<PathBuf>,
+    /// Write the results (JSON) to this file as well; without a file, print them on stdout instead of the table
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    json: Option<PathBuf>,
 
     /// Write the page to this file as well
     #[arg(long, value_name = "FILE")]
@@ -92,6 +92,21 @@ pub struct Args {
     /// List the scenarios and run none
     #[arg(long)]
     list: bool,
+}
+
+/// What `--json` without a file stands for.
+const STDOUT: &str = "-";
+
+impl Args {
+    /// Whether `--json` was given without a file.
+    pub(crate) fn json_on_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new(STDOUT))
+    }
+
+    /// The file of `--json`.
+    fn json_file(&self) -> Option<&PathBuf> {
+        self.json.as_ref().filter(|_| !self.json_on_stdout())
+    }
 }
 
 /// How long and how often.
@@ -281,7 +296,7 @@ fn publish(args: &Args, results: &Results, run: &RunDir, ui: Ui) -> anyhow::Resu
     let (json, html) = (results.to_json(), page::render(results));
     run.write(results::FILE, json.as_bytes())?;
     let page = run.write(report::PAGE, html.as_bytes())?;
-    for (path, content) in [(&args.results, &json), (&args.html, &html)] {
+    for (path, content) in [(args.json_file(), &json), (args.html.as_ref(), &html)] {
         if let Some(path) = path {
             runs::write_whole(path, content.as_bytes())?;
         }

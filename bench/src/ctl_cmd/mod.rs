@@ -37,6 +37,9 @@ Keys and values are text; --hex reads and prints them as hexadecimal digits.";
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = AFTER)]
 pub struct Args {
+    #[command(flatten)]
+    pub(crate) json: crate::cli::JsonArg,
+
     /// The cluster.
     #[command(flatten)]
     target: TargetArgs,

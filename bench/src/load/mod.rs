@@ -43,6 +43,9 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
+    pub(crate) json: crate::cli::JsonArg,
+
+    #[command(flatten)]
     target: TargetArgs,
 
     /// Logical clients; each has one operation under way at a time

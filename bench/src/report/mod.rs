@@ -32,6 +32,9 @@ pub use results::Results;
 /// `duet report`: makes the page of a stored run again, or a picture of it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    pub(crate) json: crate::cli::JsonArg,
+
     /// The run's folder (`runs/latest` is the newest), or its results.json
     #[arg(default_value = "runs/latest")]
     pub run: PathBuf,
