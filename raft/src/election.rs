@@ -62,7 +62,7 @@ impl Raft {
 
     /// Nobody led for a whole election time-out.
     pub(crate) fn election_timeout(&mut self, fx: &mut Effects<Self>) {
-        fx.trace("raft/election#timeout", "Raft 5.2", || TraceBody::Timer { name: "election" });
+        fx.trace("raft/election#election_timeout", "Raft 5.2", || TraceBody::Timer { name: "election" });
         // A snapshot on its way into the log forbids appending the no-op; a term not yet durable forbids the next one.
         if self.member == Member::Observer || self.installing.is_some() || self.unsaved > 0 {
             self.reset_election_timer();
@@ -173,7 +173,7 @@ impl Raft {
             return;
         }
         let granted = !self.hears_leader() && self.may_vote(from, term, last);
-        trace_vote(fx, "raft/election#pre_vote", "Raft thesis 9.6", from, granted);
+        trace_vote(fx, "raft/election#on_pre_vote", "Raft thesis 9.6", from, granted);
         // Refused with our own term, so that a pre-candidate of an old term learns the present one.
         let term = if granted { term } else { self.hard.term };
         fx.send(from, Message::PreVoteReply { term, granted });
@@ -207,8 +207,7 @@ impl Raft {
         let granted = matches!(self.state, State::Follower(_)) && self.may_vote(from, term, last);
         trace_vote(fx, "raft/election#grant_vote", "Raft fig. 2 RequestVote 2", from, granted);
         if granted {
-            self.reset_election_timer();
-            self.hard.voted_for = Some(from);
+            self.grant_vote(from);
         }
         if self.hard != before {
             self.save_hard(fx);
@@ -219,6 +218,12 @@ impl Raft {
             self.owed_votes.retain(|(to, _)| *to != from);
             self.owed_votes.push((from, granted));
         }
+    }
+
+    /// The vote of this term is `from`'s; told when it is durable.
+    fn grant_vote(&mut self, from: NodeId) {
+        self.reset_election_timer();
+        self.hard.voted_for = Some(from);
     }
 
     pub(crate) fn on_request_vote_reply(&mut self, from: NodeId, term: u64, granted: bool, fx: &mut Effects<Self>) {

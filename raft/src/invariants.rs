@@ -240,3 +240,143 @@ fn hash(run: &Entries, i: usize) -> u64 {
     (run.kind() as u8, run.payload(i)).hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use common::entries::{Batch, EntryKind};
+
+    use super::*;
+    use crate::core::Leader;
+    use crate::testing::{A, B, C, Lab, id};
+
+    /// Shows the oracle these nodes, one after the other; which rule it finds broken.
+    fn sees(nodes: &[&Raft]) -> Option<&'static str> {
+        let mut oracle = Oracle::default();
+        nodes.iter().find_map(|raft| oracle.observe(raft).err()).map(|v| v.rule)
+    }
+
+    fn leader(terms: &[u64]) -> Lab {
+        let mut lab = Lab::new(terms).connected();
+        lab.lead();
+        lab
+    }
+
+    #[test]
+    fn one_node_that_is_wrong_in_itself() {
+        type Break = fn(&mut Raft);
+        let broken: [(&str, Break); 6] = [
+            ("R-ORD", |raft| raft.committed = id(9, 9)),
+            ("R-ORD", |raft| raft.durable = id(1, 9)),
+            ("R-MONO", |raft| raft.hard.term = 0),
+            ("R-SMS", |raft| raft.committed = id(1, 2)),
+            ("R-DUR", |raft| {
+                let State::Follower(f) = &mut raft.state else { panic!() };
+                f.acked = id(1, 2);
+            }),
+            ("R-LM", |raft| {
+                let State::Follower(f) = &mut raft.state else { panic!() };
+                f.verified = id(1, 7);
+            }),
+        ];
+        for (rule, breaks) in broken {
+            let mut lab = Lab::new(&[1, 1]);
+            assert_eq!(check(&lab.raft), Ok(()));
+            breaks(&mut lab.raft);
+            assert_eq!(check(&lab.raft).map_err(|v| v.rule), Err(rule));
+        }
+    }
+
+    #[test]
+    fn a_leader_that_is_wrong_in_itself() {
+        type Break = fn(&mut Leader);
+        let broken: [(&str, Break); 4] = [
+            ("R-IDX", |l| l.peers[0].matched = id(2, 3)),
+            ("R-IDX", |l| l.peers[0].sent = id(2, 9)),
+            ("R-ES", |l| l.peers[0].member = Member::Observer),
+            ("R-CT", |l| l.noop = id(1, 2)),
+        ];
+        for (rule, breaks) in broken {
+            let mut lab = leader(&[1, 1]);
+            assert_eq!(check(&lab.raft), Ok(()));
+            let State::Leader(l) = &mut lab.raft.state else { panic!() };
+            breaks(l);
+            assert_eq!(check(&lab.raft).map_err(|v| v.rule), Err(rule));
+        }
+        let mut lab = leader(&[1]);
+        lab.raft.hard.voted_for = Some(B);
+        assert_eq!(check(&lab.raft).map_err(|v| v.rule), Err("R-ES"));
+    }
+
+    #[test]
+    fn two_leaders_of_one_term() {
+        let (a, mut b) = (leader(&[1]), leader(&[1]));
+        assert_eq!(sees(&[&a.raft]), None);
+        (b.raft.id, b.raft.hard.voted_for) = (B, Some(B));
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-ES"));
+    }
+
+    #[test]
+    fn one_id_two_entries_or_two_predecessors() {
+        let (a, mut b) = (Lab::new(&[1, 2]), Lab::new(&[1]));
+        b.raft.id = B;
+        let other = Entries::new(id(2, 2), EntryKind::Command, Batch::from_payloads(&["other"])).unwrap();
+        b.raft.log.append(other);
+        b.raft.hard.term = 2;
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-LM"));
+        let mut c = Lab::new(&[2, 2]);
+        c.raft.id = C;
+        assert_eq!(sees(&[&a.raft, &c.raft]), Some("R-LM"));
+    }
+
+    fn committed(who: NodeId, terms: &[u64], upto: LogId) -> Lab {
+        let mut lab = Lab::new(terms);
+        lab.raft.id = who;
+        lab.raft.committed = upto;
+        lab.raft.state = State::Follower(crate::core::Follower::new(None, lab.now, upto));
+        lab
+    }
+
+    #[test]
+    fn two_commits_at_one_index_and_a_commit_out_of_nothing() {
+        let (a, b) = (committed(A, &[1, 2], id(2, 2)), committed(B, &[1, 3], id(3, 2)));
+        assert_eq!(sees(&[&a.raft]), None);
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-SMS"));
+    }
+
+    #[test]
+    fn a_leader_without_what_is_committed() {
+        let a = committed(A, &[1, 1], id(1, 2));
+        let mut b = leader(&[1]);
+        (b.raft.id, b.raft.hard.voted_for) = (B, Some(B));
+        // Its no-op has the index, and is another entry.
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-LC"));
+    }
+
+    #[test]
+    fn going_back() {
+        let mut oracle = Oracle::default();
+        let mut lab = committed(A, &[1, 1], id(1, 2));
+        oracle.observe(&lab.raft).unwrap();
+        lab.raft.committed = id(1, 1);
+        assert_eq!(oracle.observe(&lab.raft).map_err(|v| v.rule), Err("R-MONO"));
+
+        let mut oracle = Oracle::default();
+        let mut lab = leader(&[1]);
+        lab.matched(B, id(1, 1));
+        oracle.observe(&lab.raft).unwrap();
+        let State::Leader(l) = &mut lab.raft.state else { panic!() };
+        l.peers[0].matched = LogId::ZERO;
+        assert_eq!(oracle.observe(&lab.raft).map_err(|v| v.rule), Err("R-IDX"));
+    }
+
+    #[test]
+    fn commits_that_nothing_stands_behind() {
+        for (upto, rule) in [(id(1, 1), "R-CT"), (id(2, 2), "R-DUR")] {
+            let mut oracle = Oracle::default();
+            let mut lab = leader(&[1]);
+            oracle.observe(&lab.raft).unwrap();
+            lab.raft.committed = upto;
+            assert_eq!(oracle.observe(&lab.raft).map_err(|v| v.rule), Err(rule));
+        }
+    }
+}

@@ -40,7 +40,7 @@ impl Raft {
         let to = self.log.last();
         let State::Leader(leader) = &mut self.state else { return };
         let peer = &mut leader.peers[at];
-        fx.trace("raft/snapshot#begin", "Raft 7", || TraceBody::Note {
+        fx.trace("raft/snapshot#begin_snapshot", "Raft 7", || TraceBody::Note {
             key: "snapshot_chosen",
             args: vec![("peer", peer.id.0.into()), ("base", self.log.base().counter.into())],
         });
@@ -206,7 +206,7 @@ impl Raft {
         }
         let keep_tail = self.log.contains(snapshot);
         self.installing = Some((snapshot, keep_tail));
-        fx.trace("raft/snapshot#install", "Raft fig. 13 InstallSnapshot 6-8", || TraceBody::Note {
+        fx.trace("raft/snapshot#snapshot_written", "Raft fig. 13 InstallSnapshot 6-8", || TraceBody::Note {
             key: if keep_tail { "snapshot_keeps_tail" } else { "snapshot_replaces_log" },
             args: vec![("term", snapshot.epoch.into()), ("index", snapshot.counter.into())],
         });
@@ -226,7 +226,7 @@ impl Raft {
         self.committed = snapshot;
         self.applied = snapshot;
         self.snapshot = snapshot;
-        crate::broadcast::trace_log(fx, "raft/snapshot#installed", "Raft fig. 13", "snap", snapshot, 0);
+        crate::broadcast::trace_log(fx, "raft/snapshot#snapshot_installed", "Raft fig. 13", "snap", snapshot, 0);
         if let State::Follower(follower) = &mut self.state {
             follower.verified = follower.verified.max(snapshot);
             follower.reply = Some(Due::Match);
