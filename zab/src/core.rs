@@ -64,6 +64,8 @@ pub(crate) struct Local {
     pub(crate) rng: Rng,
     /// What was last given to the disk.
     pub(crate) hard: Hard,
+    /// What the disk has confirmed.
+    pub(crate) saved: Hard,
     /// What the disk has not confirmed yet, oldest first. At most two: a role begins when all is confirmed, and saves
     /// each epoch once.
     pub(crate) saves: VecDeque<Hard>,
@@ -280,7 +282,7 @@ impl Zab {
                 self.on_disk(fx)
             }
             Input::HardSaved => {
-                self.me.saves.pop_front();
+                self.me.saved = self.me.saves.pop_front().unwrap_or(self.me.saved);
                 self.on_disk(fx)
             }
             Input::Applied { upto } => {
@@ -418,6 +420,7 @@ impl Protocol for Zab {
             now,
             rng: Rng::new(seed),
             hard,
+            saved: hard,
             saves: VecDeque::new(),
             durable: last,
             log,

@@ -73,11 +73,11 @@ fn check_following(me: &Local, f: &Following) -> Check {
     // R3: between FOLLOWERINFO and the synchronisation the log does not move.
     rule("R3: at rest until synchronised", f.stage > Stage::Accepting || me.log.last() == me.durable)?;
     rule("R2: the promise is durable before ACKEPOCH", {
-        me.member == Member::Observer || f.stage <= Stage::Accepting || me.hard.accepted_epoch >= f.epoch
+        me.member == Member::Observer || f.stage <= Stage::Accepting || me.saved.accepted_epoch >= f.epoch
     })?;
     rule("R4: history is durable before currentEpoch", f.stage != Stage::Epoch || me.log.last() == me.durable)?;
     rule("R4: currentEpoch is durable before the ACK", {
-        f.stage < Stage::Acked || (me.hard.current_epoch == f.epoch && me.saves.is_empty())
+        f.stage < Stage::Acked || me.saved.current_epoch == f.epoch
     })?;
     rule("R5: held proposals are not in the log", f.stage != Stage::Acked || me.log.last() == f.acked)?;
     rule("R5: nothing is held in broadcast", !f.in_broadcast() || f.held.is_empty())?;
@@ -101,7 +101,10 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
         rule("nothing is proposed before NEWLEADER's quorum", l.outstanding.is_empty())?;
     }
     rule("R1: the epoch is durable before LEADERINFO", {
-        l.stage <= LeaderStage::Accepting || me.hard.accepted_epoch == l.epoch
+        l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
+    })?;
+    rule("R6: currentEpoch is durable before the leader counts itself", {
+        !l.self_acked || me.saved.current_epoch == l.epoch
     })?;
     if l.established() {
         rule("Z-INIT: currentEpoch is the epoch led", me.hard.current_epoch == l.epoch)?;

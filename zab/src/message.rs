@@ -370,6 +370,23 @@ mod tests {
     }
 
     #[test]
+    fn votes_compare_epoch_then_zxid_then_id() {
+        let vote = |peer_epoch, zxid, id| Vote { peer_epoch, zxid, leader: NodeId(id) };
+        let ascending = [
+            vote(0, z(0, 0), 9),
+            // A long log of an old epoch does not beat a short one of a newer (ZOOKEEPER-335).
+            vote(1, z(1, 5), 9),
+            vote(2, z(1, 3), 1),
+            // A log that runs ahead of currentEpoch counts among those of that epoch (R10).
+            vote(2, z(3, 1), 1),
+            vote(2, z(3, 2), 1),
+            vote(2, z(3, 2), 2),
+            vote(3, z(0, 0), 1),
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
     fn what_may_follow_what() {
         assert!(follows(z(0, 0), z(1, 1)) && follows(z(1, 4), z(1, 5)) && follows(z(1, 4), z(3, 1)));
         assert!(!follows(z(1, 4), z(1, 4)) && !follows(z(1, 4), z(1, 6)) && !follows(z(1, 4), z(2, 2)));

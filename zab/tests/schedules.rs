@@ -43,6 +43,8 @@ struct World {
     proposals: u64,
     /// How many messages of a link arrive together: slow networks have more in flight when something breaks.
     pace: u64,
+    /// A node to which nearly nothing gets through for a while: it goes on in a world that has passed.
+    deaf: Option<NodeId>,
     seen: Seen,
 }
 
@@ -81,6 +83,7 @@ impl World {
             answered: BTreeMap::new(),
             proposals: 0,
             pace,
+            deaf: None,
             seen: Seen::default(),
         }
     }
@@ -109,6 +112,9 @@ impl World {
         match self.rng.between(0, 1000) {
             0..500 => {
                 let Some((from, to)) = self.busy_link() else { return id };
+                if self.deaf == Some(to) && self.rng.between(0, 50) > 0 {
+                    return id;
+                }
                 for _ in 0..self.rng.between(1, self.pace) {
                     self.bed.deliver_one(from, to);
                     self.check(to);
@@ -132,6 +138,7 @@ impl World {
             740..900 => self.propose(),
             900..920 => {
                 let read = self.proposals * 1000 + self.asked.len() as u64;
+                let id = self.deaf.unwrap_or(id);
                 if self.runs(id) && self.asked.insert(read, self.committed).is_none() {
                     self.bed.input(id, Input::ReadBarrier { id: read });
                 }
@@ -145,6 +152,19 @@ impl World {
             _ => self.fault(id, other),
         }
         id
+    }
+
+    /// Half of the time some node goes deaf, mostly the leader, and is cut off without knowing.
+    fn deafen(&mut self) {
+        self.deaf = None;
+        if self.rng.between(0, 2) == 0 {
+            let any = self.pick();
+            let id = self.bed.leader().filter(|_| self.rng.between(0, 4) > 0).unwrap_or(any);
+            self.deaf = Some(id);
+            if self.rng.between(0, 2) == 0 {
+                self.bed.isolate(id);
+            }
+        }
     }
 
     fn propose(&mut self) {
@@ -287,6 +307,9 @@ fn run(seed: u64, steps: u64, transcript: bool) -> Seen {
     for step in 0..steps {
         // Quiet stretches, so that there is something to disturb.
         let faults = [0, 10, 20, 60][(step / 300 + seed) as usize % 4];
+        if step % 150 == 0 {
+            world.deafen();
+        }
         let id = world.act(faults);
         if transcript {
             print!("{}", world.bed.take_transcript());

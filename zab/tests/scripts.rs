@@ -183,6 +183,8 @@ story!(
     election,
     discovery_and_synchronisation,
     catch_up_by_diff,
+    follower_ahead,
+    leader_gives_way_to_a_follower_ahead,
     trunc_and_diff,
     snap,
     observer,
