@@ -23,12 +23,14 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Live {
     cluster: Cluster,
+    /// Stopped in its tracks: it would not answer.
+    paused: Option<NodeId>,
 }
 
 impl Live {
     /// Starts a cluster and waits until it has a leader.
     pub async fn start(spec: &ClusterSpec) -> Result<Self, Problem> {
-        let live = Self { cluster: Cluster::start(spec).await? };
+        let live = Self { cluster: Cluster::start(spec).await?, paused: None };
         live.leader().await?;
         Ok(live)
     }
@@ -41,6 +43,20 @@ impl Live {
     /// All nodes.
     pub fn ids(&self) -> Vec<NodeId> {
         self.cluster.ids()
+    }
+
+    /// Stops a node in its tracks. One at a time.
+    pub fn pause(&mut self, id: NodeId) -> Result<(), Problem> {
+        self.cluster.pause(id)?;
+        self.paused = Some(id);
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self, id: NodeId) -> Result<(), Problem> {
+        self.cluster.resume(id)?;
+        self.paused = None;
+        Ok(())
     }
 
     /// A target whose connections go to the leader.
@@ -62,6 +78,9 @@ impl Live {
 
     /// What a node says of itself; None when it does not answer.
     pub async fn status(&self, id: NodeId) -> Option<NodeStatus> {
+        if self.paused == Some(id) {
+            return None;
+        }
         self.cluster.pid(id)?;
         let addr = self.cluster.client_addr(id)?;
         match ask(addr, Ask::Status).await.ok()? {

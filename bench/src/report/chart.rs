@@ -243,7 +243,7 @@ pub fn timeline(title: &str, loads: &[(String, LoadResult, Vec<Kill>)]) -> Optio
         bottom + 38.0,
         "muted",
         Anchor::Middle,
-        "seconds · answers per second · dotted: a leader is killed",
+        "seconds · answers per second · dotted: the leader is taken away",
     );
     let header = ["protocol", "from", "answers", "99 %", "errors"].map(str::to_owned).to_vec();
     Some(Figure { title: title.to_owned(), desc: sentence(&words), svg, header, rows })

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{self, Figure, Group};
 use super::format;
-use super::results::{Better, Kill, Outcome, Results, ScenarioResult, Unit, Verdict};
+use super::results::{Kill, Outcome, Results, ScenarioResult, Unit, Verdict};
 use super::summary::{self, Row};
 use super::{svg, table};
 use crate::load::stats::Hist;
@@ -210,14 +210,13 @@ fn notes(scenario: &ScenarioResult) -> Vec<String> {
 pub fn throughput(results: &Results) -> Option<Figure> {
     let mut groups = Vec::new();
     for scenario in &results.scenarios {
-        let row = summary::rows(results, scenario)
-            .into_iter()
-            .find(|r| r.unit == Unit::PerSecond && r.better == Better::Higher);
+        let row = summary::rows(results, scenario).into_iter().find(|r| r.measure == "throughput");
         if let Some(row) = row {
-            groups.push(Group { label: format!("{}, {}", scenario.title, row.measure), bars: values(results, &row) });
+            groups.push(Group { label: scenario.title.clone(), bars: values(results, &row) });
         }
     }
-    (!groups.is_empty()).then(|| chart::bars("Throughput (each group has its own scale)", Unit::PerSecond, &groups))
+    (!groups.is_empty())
+        .then(|| chart::bars("Operations per second (each group has its own scale)", Unit::PerSecond, &groups))
 }
 
 /// A row's values as bars.
@@ -235,7 +234,7 @@ pub fn figures(results: &Results, scenario: &ScenarioResult) -> Vec<Figure> {
         .map(|o| (o.protocol.clone(), o.repetitions.iter().flat_map(|r| r.kills.clone()).collect::<Vec<_>>()))
         .filter(|(_, k)| !k.is_empty())
         .collect();
-    figures.extend(chart::gaps("How long a killed leader was felt", &kills));
+    figures.extend(chart::gaps(&format!("{}: how long it was felt", scenario.title), &kills));
     if !kills.is_empty() {
         figures.extend(timeline(&outcomes));
     }

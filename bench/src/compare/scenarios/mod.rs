@@ -2,7 +2,7 @@
 
 mod agreement;
 mod catch_up;
-mod kills;
+mod failover;
 mod observer;
 mod reads;
 mod writes;
@@ -20,7 +20,8 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(reads::Reads { linearizable: true }));
     list.push(Box::new(reads::Reads { linearizable: false }));
     if plan.kills > 0 {
-        list.push(Box::new(kills::Kills));
+        list.push(Box::new(failover::Failover::Kill));
+        list.push(Box::new(failover::Failover::Hang));
     }
     list.push(Box::new(catch_up::CatchUp));
     list.push(Box::new(observer::Observer));

@@ -85,9 +85,9 @@ async fn run(env: &mut Env, live: &mut Live) -> Result<Repetition, Problem> {
     rep.loads.push(with);
 
     env.say("stopped");
-    live.cluster().pause(observer)?;
+    live.pause(observer)?;
     let paused = unaffected(env, live).await;
-    live.cluster().resume(observer)?;
+    live.resume(observer)?;
     rep.measure("longest wait while it is stopped", Unit::Micros, Better::Lower, paused?);
 
     env.say("reading from it");
