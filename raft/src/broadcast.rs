@@ -131,7 +131,9 @@ impl Raft {
             }
         }
         let State::Follower(follower) = &mut self.state else { return };
-        follower.verified = follower.verified.max(last);
+        if last.counter > follower.verified.counter {
+            follower.verified = last;
+        }
         // Entries that are already durable get their answer now: no fdatasync will come for them.
         let answer_now = heartbeat || self.durable >= follower.verified;
         follower.reply = if answer_now { Some(Due::Match) } else { follower.reply.filter(|due| due.is_match()) };

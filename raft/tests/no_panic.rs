@@ -118,10 +118,11 @@ proptest! {
         inputs in proptest::collection::vec(input(), 1..80),
         observes in proptest::bool::weighted(0.1),
         leads in any::<bool>(),
+        base in prop_oneof![Just(LogId::ZERO), Just(LogId::new(1, 3))],
     ) {
         let (id, member) = if observes { (NodeId(5), Member::Observer) } else { (NodeId(1), Member::Voter) };
-        let mut log = LogView::new(LogId::ZERO, 16);
-        log.append(Entries::noop(LogId::new(1, 1)));
+        let mut log = LogView::new(base, 16);
+        log.append(Entries::noop(LogId::new(1, base.counter + 1)));
         let mut core = Raft::new(Boot {
             id,
             member,
@@ -130,7 +131,7 @@ proptest! {
             seed: 1,
             now: Micros(0),
             hard: Hard { term: 1, voted_for: None },
-            snapshot: LogId::ZERO,
+            snapshot: base,
             log,
         });
         let mut fx = Effects::new(true);

@@ -32,6 +32,7 @@ impl World {
         let config = Config {
             pre_vote: rng.between(0, 4) > 0,
             check_quorum: rng.between(0, 4) > 0,
+            early_election: rng.between(0, 2) > 0,
             max_batch_bytes: rng.between(1, 60) as usize,
             max_inflight_bytes: rng.between(60, 200) as usize,
             max_inflight_messages: rng.between(1, 6) as usize,
