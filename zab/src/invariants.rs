@@ -103,11 +103,11 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
     rule("R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;
-    rule("R6: currentEpoch is durable before the leader counts itself", {
-        !l.self_acked || me.saved.current_epoch == l.epoch
-    })?;
     if l.established() {
-        rule("Z-INIT: currentEpoch is the epoch led", me.hard.current_epoch == l.epoch)?;
+        rule(
+            "R6, Z-INIT: currentEpoch is durable before it serves",
+            l.self_acked && me.saved.current_epoch == l.epoch,
+        )?;
         rule("the initial history is committed", me.committed >= l.summary.1)?;
         rule("Z-PI: new entries are of the epoch led", me.log.last() == l.summary.1 || me.log.last().epoch == l.epoch)?;
         let reached = me

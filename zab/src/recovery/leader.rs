@@ -259,9 +259,9 @@ impl Leading {
                 }
             }
             Stage::Synchronisation => {
-                let self_acked = self.self_acked;
-                let acked = |id| if id == me.id { self_acked } else { voter(id, |l| l.progress == Progress::Synced) };
-                if voters.is_quorum(acked) {
+                // R6: a quorum with this leader in it.
+                let acked = |id| id == me.id || voter(id, |l| l.progress == Progress::Synced);
+                if self.self_acked && voters.is_quorum(acked) {
                     self.establish(me, fx);
                 }
             }
