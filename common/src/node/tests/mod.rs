@@ -1,6 +1,7 @@
 //! The replica around a protocol that does nothing by itself: every rule that is the replica's own.
 
 mod fake;
+mod random;
 mod requests;
 mod shell;
 mod snapshots;
