@@ -36,7 +36,7 @@ pub struct Args {
     pub(crate) json: crate::cli::JsonArg,
 
     /// What to speak
-    #[arg(long, value_enum, default_value = "raft", env = "DUET_PROTOCOL")]
+    #[arg(long, value_enum, default_value = "raft")]
     protocol: Which,
 
     /// How many voters, in each cluster

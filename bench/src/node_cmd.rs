@@ -283,6 +283,11 @@ impl ParentWatch {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn start() -> anyhow::Result<Self> {
+        // The end of stdin is not seen by a node that is paused, or about to be. Where the kernel offers it, it kills the
+        // node when the thread that started it ends, whatever state it is in.
+        #[cfg(target_os = "linux")]
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .context("cannot ask to end with the parent")?;
         let (tell, gone) = oneshot::channel();
         let watch = move || {
             // The content does not matter, and an error means the same as the end.

@@ -1,7 +1,8 @@
 //! A cluster of real nodes, each a child process of this executable: to be killed, paused and restarted one by one.
 //!
 //! No node outlives its supervisor, however that ends: a dropped [`Cluster`] kills its nodes, and every node watches
-//! its stdin (`--parent-watch`), which the kernel closes when the supervisor is killed.
+//! its stdin (`--parent-watch`), which the kernel closes when the supervisor is killed. On Linux the kernel also kills a
+//! node, paused or not, when the *thread* that started it ends: start clusters from a thread that lives as long as they.
 
 mod ports;
 
@@ -398,8 +399,7 @@ impl Cluster {
             }
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
-        // A process group of its own: Ctrl-C reaches the supervisor alone, which then ends the nodes in order; and if it
-        // is killed while a node is paused, the kernel wakes the orphaned group.
+        // A process group of its own: Ctrl-C reaches the supervisor alone, which then ends the nodes in order.
         command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", self.exe.display()))?;
         let node = self.node(id)?;

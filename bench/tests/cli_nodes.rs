@@ -81,7 +81,8 @@ async fn refusals(run: &Run, protocol: &str) {
     let other = if protocol == "raft" { "zab" } else { "raft" };
     let wrong = run.target().replace(protocol, other);
     for ask in [&["put", "a", "1"][..], &["get", "a"], &["leader"]] {
-        let args: Vec<&str> = ["--target", &wrong].iter().chain(ask).copied().collect();
+        // The cluster may be named before the question or after it.
+        let args: Vec<&str> = ask.iter().copied().chain(["--target", &wrong]).collect();
         let refused = ctl(run.path(), &args).await;
         assert_eq!(refused.code, 4, "{}", refused.err);
         assert!(refused.err.contains(&format!("speaks {protocol}, not {other}")), "{}", refused.err);
@@ -119,6 +120,7 @@ async fn no_node_outlives_a_killed_supervisor_not_even_a_paused_one() {
     within(async {
         let mut run = Run::start(&["--voters", "2"]).await;
         let pids = run.pids();
+        // At once: the node may not have stopped yet when its parent dies, and must not stop for ever after.
         support::signal(&json!(pids[0]), rustix::process::Signal::STOP);
         run.kill().await;
         for pid in pids {

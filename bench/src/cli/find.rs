@@ -13,15 +13,15 @@ use crate::supervisor::{CLUSTER_FILE, ClusterFile};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TargetArgs {
     /// The cluster's client addresses: raft://HOST:PORT[,HOST:PORT…] or zab://… [env: DUET_TARGET]
-    #[arg(long, value_name = "URL", help_heading = "Which cluster")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Which cluster")]
     pub target: Option<Target>,
 
     /// The run folder of a running `duet cluster` [default: the newest in runs/ that has one]
-    #[arg(long, value_name = "DIR", conflicts_with = "target", help_heading = "Which cluster")]
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "target", help_heading = "Which cluster")]
     pub run: Option<PathBuf>,
 
     /// Which of a run's clusters
-    #[arg(long, value_enum, help_heading = "Which cluster")]
+    #[arg(long, global = true, value_enum, help_heading = "Which cluster")]
     pub protocol: Option<Protocol>,
 }
 

@@ -91,10 +91,12 @@ impl Ui {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
-    /// Commands to go on with, on stderr: what each does, and the command.
+    /// Commands to go on with, on stderr: what each does, and the command. One that starts with `duet` is shown as it must
+    /// be typed here.
     pub fn next(self, commands: &[(&str, String)]) {
         self.say("Next:");
         for (what, command) in commands {
+            let command = command.strip_prefix("duet ").map_or(command.clone(), |rest| format!("{} {rest}", program()));
             self.say(format!("  {command}\n      {what}"));
         }
     }
@@ -116,4 +118,10 @@ impl Ui {
         }
         self.say(text);
     }
+}
+
+/// How this program was called: a path as it was typed (or as cargo typed it), otherwise its name.
+fn program() -> String {
+    let typed = std::env::args().next().filter(|a| a.contains('/') && !a.contains(char::is_whitespace));
+    typed.unwrap_or_else(|| "duet".into())
 }

@@ -121,7 +121,7 @@ impl Link {
 
     /// Every node's answer, in the order of the target's addresses.
     pub(crate) async fn rows(&self) -> Vec<StatusRow> {
-        rows(&self.target, self.patience).await
+        rows(&self.target, self.patience.min(LOOK)).await
     }
 
     /// The leader's address and status.
@@ -186,6 +186,9 @@ impl Link {
         Fail::new(exit, format!("{what}: {} at {}", e, self.target)).hint(hint)
     }
 }
+
+/// How long a node may take to say how it is. One that is paused should not keep the table of the others waiting.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The target with one node only.
 async fn narrow(target: Target, node: &str, patience: Duration) -> anyhow::Result<Target> {
