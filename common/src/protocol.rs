@@ -41,7 +41,7 @@ use crate::types::{LogId, Member, Micros, NodeId, Role};
 /// A replication protocol. See the [module](self) for what both sides promise.
 pub trait Protocol: Sized + Send + 'static {
     /// Timers and limits, validated before they get here.
-    type Config: Clone + Debug + Send + Sync + 'static;
+    type Config: Clone + Debug + Serialize + Send + Sync + 'static;
     /// What its nodes say to each other.
     type Message: Message;
     /// The few values that must survive a restart beside the log. Raft: currentTerm and votedFor. ZAB: acceptedEpoch

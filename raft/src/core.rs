@@ -273,8 +273,9 @@ impl Protocol for Raft {
             Input::SnapshotInstalled { snapshot } => self.snapshot_installed(snapshot, fx),
             Input::SnapshotRefused { snapshot } => self.snapshot_refused(snapshot, fx),
         }
-        #[cfg(debug_assertions)]
-        if let Err(broken) = crate::invariants::check(self) {
+        if cfg!(debug_assertions)
+            && let Err(broken) = crate::invariants::check(self)
+        {
             self.halt(broken.to_string(), fx);
         }
     }

@@ -323,7 +323,7 @@ fn open_trace<P: Protocol>(config: &NodeConfig<P>) -> Result<Option<(TraceSink, 
     sink.meta(&serde_json::json!({
         "k": "meta", "v": 1, "proto": P::NAME, "nodes": [config.id.0],
         "voters": config.voters.keys().map(|v| v.0).collect::<Vec<_>>(),
-        "seed": config.seed, "clock": "real", "unit": "us", "cfg": format!("{:?}", config.protocol),
+        "seed": config.seed, "clock": "real", "unit": "us", "cfg": config.protocol,
     }));
     Ok(Some((sink, file)))
 }
