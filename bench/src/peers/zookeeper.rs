@@ -296,9 +296,14 @@ fn request(operation: i32, key: &[u8]) -> BytesMut {
     let mut body = BytesMut::with_capacity(160);
     body.put_i32(1);
     body.put_i32(operation);
-    put_length(&mut body, key.len() + 1);
+    // A path may not hold every byte a key may, nor a slash: hexadecimal digits.
+    put_length(&mut body, key.len() * 2 + 1);
     body.put_u8(b'/');
-    body.put_slice(key);
+    for byte in key {
+        for digit in [byte >> 4, byte & 15] {
+            body.put_u8(b"0123456789abcdef"[usize::from(digit)]);
+        }
+    }
     body
 }
 
@@ -343,7 +348,7 @@ mod tests {
     #[test]
     fn a_request_is_as_zookeeper_jute_says() {
         let body = request(SET_DATA, b"k");
-        assert_eq!(&body[..], [0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 2, b'/', b'k']);
+        assert_eq!(&body[..], [0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 3, b'/', b'6', b'b']);
     }
 
     #[test]
