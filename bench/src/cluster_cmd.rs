@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::cli::{Exit, Fail, Interrupts, Live, Protocol, Ui, run_async};
 use crate::config::{Setting, layers};
 use crate::ctl_cmd::render::{member, table, table_text};
-use crate::ctl_cmd::{Link, StatusRow, leader_of, status_table};
+use crate::ctl_cmd::{Link, StatusRow, leader_of, live_table};
 use crate::runs::{self, RunDir};
 use crate::supervisor::{Cluster, ClusterFileNode, ClusterSpec};
 
@@ -239,7 +239,7 @@ impl Screen {
     /// On a terminal a table, redrawn in place; otherwise a line for each change of leader.
     fn show(&mut self, clusters: &[Vec<StatusRow>]) -> anyhow::Result<()> {
         if self.ui.can_redraw() {
-            return self.live.redraw(&status_table(&clusters.concat()));
+            return self.live.redraw(&live_table(&clusters.concat()));
         }
         for (rows, said) in clusters.iter().zip(&mut self.said) {
             let Some(protocol) = rows.first().map(|r| r.protocol) else { continue };

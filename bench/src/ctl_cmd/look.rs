@@ -41,36 +41,40 @@ pub(super) async fn status(links: &[Link], ui: Ui) -> anyhow::Result<Exit> {
 
 /// Every node in one table.
 pub(crate) fn status_table(rows: &[StatusRow]) -> String {
+    status_columns(rows, |_| true)
+}
+
+/// The same without the columns that seldom change, so that it fits most terminals.
+pub(crate) fn live_table(rows: &[StatusRow]) -> String {
+    status_columns(rows, |name| !matches!(name, "ADDRESS" | "MEMBER" | "DURABLE" | "SNAPSHOT"))
+}
+
+fn status_columns(rows: &[StatusRow], shown: impl Fn(&str) -> bool) -> String {
     let epoch = match rows.first().map(|r| r.protocol) {
         Some(first) if rows.iter().all(|r| r.protocol == first) => first.epoch_word().to_uppercase(),
         _ => "TERM/EPOCH".into(),
     };
-    let mut t = table(&[
-        "PROTOCOL",
-        "NODE",
-        "ADDRESS",
-        "MEMBER",
-        "ROLE",
-        "PHASE",
-        "LEADER",
-        &epoch,
-        "LAST",
-        "DURABLE",
-        "COMMITTED",
-        "APPLIED",
-        "SNAPSHOT",
-        "STATE",
-    ]);
+    #[rustfmt::skip]
+    let names = [
+        "PROTOCOL", "NODE", "ADDRESS", "MEMBER", "ROLE", "PHASE", "LEADER", &epoch, "LAST", "DURABLE", "COMMITTED", "APPLIED",
+        "SNAPSHOT", "STATE",
+    ];
+    let mut t = table(&names.into_iter().filter(|n| shown(n)).collect::<Vec<_>>());
     for row in rows {
-        let start = [row.protocol.to_string()];
-        match &row.status {
-            Ok(s) => t.add_row(start.into_iter().chain(status_cells(row, s))),
+        let cells = match &row.status {
+            Ok(s) => status_cells(row, s),
             // In the last column, which need not be as wide as its neighbours in other rows.
             Err(why) => {
-                let unknown = std::iter::repeat_n("?".to_owned(), 10);
-                t.add_row(start.into_iter().chain(["?".into(), row.addr.clone()]).chain(unknown).chain([why.clone()]))
+                let mut cells = vec!["?".to_owned(); names.len()];
+                (cells[0], cells[2], cells[names.len() - 1]) =
+                    (row.protocol.to_string(), row.addr.clone(), why.clone());
+                if !shown("ADDRESS") {
+                    cells[1].clone_from(&row.addr);
+                }
+                cells
             }
         };
+        t.add_row(names.into_iter().zip(cells).filter(|(name, _)| shown(name)).map(|(_, cell)| cell));
     }
     table_text(&t)
 }
@@ -79,6 +83,7 @@ fn status_cells(row: &StatusRow, s: &NodeStatus) -> Vec<String> {
     let c = &s.core;
     let at = |at: LogId| id(row.protocol, at);
     let mut cells = vec![
+        row.protocol.to_string(),
         c.id.to_string(),
         row.addr.clone(),
         member(c.member).into(),
@@ -220,4 +225,66 @@ pub(super) async fn log(link: &Link, ui: Ui, mut after: LogId, max: u32) -> anyh
         ui.say(format!("{max} entries shown; go on with --after {}", id(protocol, after)));
     }
     Ok(Exit::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::status::Status;
+    use common::types::Member;
+
+    fn row(protocol: Protocol, id: u64) -> StatusRow {
+        let at = LogId::new(1, 7);
+        let core = Status {
+            protocol: protocol.to_string(),
+            id: NodeId(id),
+            member: Member::Voter,
+            role: if id == 1 { Role::Leading } else { Role::Following },
+            phase: "broadcast".into(),
+            leader: Some(NodeId(1)),
+            epoch: 1,
+            hard: vec![("acceptedEpoch".into(), "1".into())],
+            base: LogId::ZERO,
+            last: at,
+            durable: at,
+            committed: at,
+            applied: at,
+            snapshot: LogId::ZERO,
+            peers: Vec::new(),
+        };
+        let status = NodeStatus { core, state_hash: 0xabcd, sessions: 2, counters: vec![("fsyncs".into(), 3)] };
+        StatusRow { protocol, addr: format!("h:{id}"), status: Ok(status) }
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_has_a_row_which_says_why() {
+        let dead = StatusRow { status: Err("refused".into()), ..row(Protocol::Zab, 2) };
+        let rows = [row(Protocol::Zab, 1), dead];
+        let table = status_table(&rows);
+        let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines[0][7], "EPOCH");
+        assert_eq!(lines[1][..3], ["zab", "n1", "h:1"]);
+        assert_eq!((lines[1][8], lines[1][13]), ("0x100000007", "00000000"));
+        assert_eq!((lines[2][2], lines[2][13]), ("h:2", "refused"));
+        let live = live_table(&rows);
+        assert!(!live.contains("ADDRESS") && live.contains("h:2") && live.contains("refused"), "{live}");
+        assert!(live.lines().all(|l| l.len() <= 100), "{live}");
+    }
+
+    #[test]
+    fn the_leader_with_the_highest_epoch_counts() {
+        let mut newer = row(Protocol::Raft, 1);
+        newer.status.as_mut().unwrap().core.epoch = 2;
+        let rows = [row(Protocol::Raft, 1), newer, row(Protocol::Raft, 2)];
+        assert_eq!(leader_of(&rows).unwrap().1.core.epoch, 2);
+        assert!(leader_of(&rows[2..]).is_none());
+    }
+
+    #[test]
+    fn a_row_in_json_names_every_field() {
+        let json = row(Protocol::Zab, 1).json();
+        assert_eq!(json["committed"], json!({"epoch": 1, "counter": 7, "text": "0x100000007"}));
+        assert_eq!((&json["hard"]["acceptedEpoch"], &json["counters"]["fsyncs"]), (&json!("1"), &json!(3)));
+        assert_eq!((&json["state_hash"], &json["role"]), (&json!("000000000000abcd"), &json!("leading")));
+    }
 }

@@ -17,7 +17,7 @@ use common::types::LogId;
 use crate::cli::{Exit, TargetArgs, Ui, block_on};
 
 pub(crate) use link::Link;
-pub(crate) use look::{StatusRow, leader_of, status_table};
+pub(crate) use look::{StatusRow, leader_of, live_table};
 
 const EXAMPLES: &str = "\
 Examples:
