@@ -90,7 +90,7 @@ impl Spent {
 }
 
 /// The CPU time of all threads of a process so far, as the scheduler counts it, in microseconds.
-fn cpu_us(pid: u32) -> Option<u64> {
+pub fn cpu_us(pid: u32) -> Option<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
         // A thread may end while we look; then its time is not counted, which is a little and the same for all.

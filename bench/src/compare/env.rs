@@ -141,6 +141,11 @@ impl Env {
         self.filled.clone().ok_or_else(|| Problem::Unclear("the keys are gone".to_owned()))
     }
 
+    /// What a durable write by one client cannot be faster than right now; see [`machine::floor_us`](super::machine::floor_us).
+    pub fn floor_us(&self) -> Option<f64> {
+        super::machine::floor_us(&self.dir)
+    }
+
     /// Says on the progress bar what is going on.
     pub fn say(&self, what: &str) {
         self.progress.now(self.protocol, what);

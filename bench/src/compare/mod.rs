@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Only scenarios whose name contains this; may be repeated
+    /// Only the scenario of this name, or all with this in their name; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 
@@ -205,13 +205,17 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
 fn choose(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Box<dyn Scenario>>> {
     let mut all = scenarios::all(plan);
     let names: Vec<String> = all.iter().map(|s| s.name()).collect();
+    // A whole name means just that scenario, a part of names all of these.
+    let means = |wanted: &str, name: &str| {
+        if names.iter().any(|n| n == wanted) { name == wanted } else { name.contains(wanted) }
+    };
     for wanted in &args.only {
-        if !names.iter().any(|n| n.contains(wanted.as_str())) {
+        if !names.iter().any(|n| means(wanted, n)) {
             let message = format!("--only {wanted}: no scenario has that in its name");
             return Err(Fail::usage(message).hint(format!("there are {}", names.join(", "))).into());
         }
     }
-    all.retain(|s| args.only.is_empty() || args.only.iter().any(|o| s.name().contains(o.as_str())));
+    all.retain(|s| args.only.is_empty() || args.only.iter().any(|o| means(o, &s.name())));
     Ok(all)
 }
 
@@ -417,12 +421,13 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
         row(
             "Raft timers",
             format!(
-                "heartbeat {} ms, election time-out {} to {} ms, pre-vote {}, check-quorum {}",
+                "heartbeat {} ms, election time-out {} to {} ms, pre-vote {}, check-quorum {}, early election {}",
                 raft.heartbeat_ms,
                 raft.election_timeout_ms,
                 raft.election_timeout_max_ms,
                 on(raft.pre_vote),
-                on(raft.check_quorum)
+                on(raft.check_quorum),
+                on(raft.early_election)
             ),
         ),
         row(

@@ -54,7 +54,7 @@ pub struct Machine {
     pub kernel: String,
     /// Type of the file system that holds the logs.
     pub filesystem: String,
-    /// One 4 KiB append and fdatasync on it, measured before the run: the median.
+    /// One 4 KiB write and fdatasync on it, measured before the run: the median.
     pub fdatasync_us: Option<f64>,
     /// The same, 99th percentile.
     pub fdatasync_p99_us: Option<f64>,

@@ -30,7 +30,7 @@ pub fn configuration(results: &Results) -> Vec<(String, String)> {
     add("machine", format!("{} cores, {}, {}", m.cores, format::bytes(m.memory_bytes as f64), m.cpu));
     add("system", format!("{}, logs on {}", m.kernel, m.filesystem));
     if let (Some(p50), Some(p99)) = (m.fdatasync_us, m.fdatasync_p99_us) {
-        add("fdatasync", format!("{} after a 4 KiB append (99 %: {})", format::micros(p50), format::micros(p99)));
+        add("fdatasync", format!("{} after a 4 KiB write (99 %: {})", format::micros(p50), format::micros(p99)));
     }
     if let Some(rtt) = m.loopback_rtt_us {
         add("loopback", format!("{} there and back", format::micros(rtt)));

@@ -106,7 +106,7 @@ voters           3
 heartbeat        50 ms
 machine          2 cores, 24.0 GiB, Some CPU
 system           Linux 6.1, logs on ext4
-fdatasync        36 µs after a 4 KiB append (99 %: 80 µs)
+fdatasync        36 µs after a 4 KiB write (99 %: 80 µs)
 loopback         24 µs there and back
 ";
     let text = table::render(&sample::results());
