@@ -59,6 +59,11 @@ fn scenarios(results: &Results) -> String {
         let verdicts = summary::verdicts(results, scenario);
         first.extend(verdicts.iter().map(|v| v.map_or("-", Verdict::word).to_owned()));
         table.add_row(first);
+        for (case, kinds) in summary::decisions(results, scenario) {
+            let mut cells = vec![format!("  {case}: the leader chose")];
+            cells.extend(kinds);
+            table.add_row(cells);
+        }
         for row in summary::rows(results, scenario) {
             let mut cells = vec![format!("  {}{}", row.measure, arrow(row.better))];
             cells.extend(row.values.iter().map(|v| v.map_or("-".to_owned(), |v| format::value(row.unit, v))));

@@ -121,6 +121,7 @@ loopback         24 µs there and back
         "The leader is killed pass FAIL",
         "gap, median ↓ 200 ms 230 ms 1.15×",
         "A follower comes back pass unclear",
+        "far behind: the leader chose snapshot SNAP",
         "kills, ZAB FAIL: 1 of 500 acknowledged keys lost: key 7",
         "catch-up, ZAB unclear: not level within 10 s",
     ] {
