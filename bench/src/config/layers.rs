@@ -1,7 +1,7 @@
 //! Where settings come from, and whose fault a bad one is.
 //!
 //! Each source is checked against the schema on its own before it is laid over the ones below, so an error can name
-//! the file and line, the variable or the flag. The schema is [`Settings`](super::Settings) itself: serde refuses what it
+//! the file and line, the variable or the flag. The schema is [`Settings`] itself: serde refuses what it
 //! does not know and lists what it does, and the nearest of those is the suggestion.
 
 use std::path::Path;

@@ -6,7 +6,7 @@
 //! | [`target`] | what can be loaded: two traits |
 //! | [`duet`] | Duet's own wire as a target |
 //! | [`stats`] | histograms, samples over time, gaps between answers |
-//! | [`ledger`], [`verify`] | what was acknowledged, and reading it back |
+//! | [`ledger`], [`verify`](mod@verify) | what was acknowledged, and reading it back |
 
 pub mod duet;
 pub mod engine;
