@@ -104,6 +104,26 @@ fn ratio(base: &[f64], other: &[f64]) -> Option<Ratio> {
     Some(Ratio { median, low, high, pairs: pairs.len() })
 }
 
+/// How each protocol chose to bring a node level: for each case its name, and per protocol the kinds chosen.
+pub fn decisions(results: &Results, scenario: &ScenarioResult) -> Vec<(String, Vec<String>)> {
+    let mut cases: Vec<(String, Vec<String>)> = Vec::new();
+    for (column, protocol) in results.protocols.iter().enumerate() {
+        let repetitions = scenario.outcome(protocol).into_iter().flat_map(|o| &o.repetitions);
+        for c in repetitions.flat_map(|r| &r.catch_ups) {
+            let at = cases.iter().position(|(case, _)| *case == c.case).unwrap_or_else(|| {
+                cases.push((c.case.clone(), vec![String::new(); results.protocols.len()]));
+                cases.len() - 1
+            });
+            let kinds = &mut cases[at].1[column];
+            if !kinds.split(", ").any(|k| k == c.kind) {
+                kinds.push_str(if kinds.is_empty() { "" } else { ", " });
+                kinds.push_str(&c.kind);
+            }
+        }
+    }
+    cases
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,24 +163,4 @@ mod tests {
         );
         assert_eq!((rows[1].values[0], rows[1].values[1], rows[1].ratios[0]), (None, Some(3.0), None));
     }
-}
-
-/// How each protocol chose to bring a node level: for each case its name, and per protocol the kinds chosen.
-pub fn decisions(results: &Results, scenario: &ScenarioResult) -> Vec<(String, Vec<String>)> {
-    let mut cases: Vec<(String, Vec<String>)> = Vec::new();
-    for (column, protocol) in results.protocols.iter().enumerate() {
-        let repetitions = scenario.outcome(protocol).into_iter().flat_map(|o| &o.repetitions);
-        for c in repetitions.flat_map(|r| &r.catch_ups) {
-            let at = cases.iter().position(|(case, _)| *case == c.case).unwrap_or_else(|| {
-                cases.push((c.case.clone(), vec![String::new(); results.protocols.len()]));
-                cases.len() - 1
-            });
-            let kinds = &mut cases[at].1[column];
-            if !kinds.split(", ").any(|k| k == c.kind) {
-                kinds.push_str(if kinds.is_empty() { "" } else { ", " });
-                kinds.push_str(&c.kind);
-            }
-        }
-    }
-    cases
 }
