@@ -54,7 +54,9 @@ impl Env {
     pub async fn fresh(&mut self, settings: &[String]) -> Result<Live, Problem> {
         self.clusters += 1;
         let dir = self.dir.join(format!("{}-{}", self.protocol, self.clusters));
-        let spec = ClusterSpec { settings: settings.to_vec(), ..ClusterSpec::new(self.protocol, dir) };
+        // The scenario's own come last and win: it would not show what it is for without them.
+        let settings = [self.plan.settings.as_slice(), settings].concat();
+        let spec = ClusterSpec { settings, ..ClusterSpec::new(self.protocol, dir) };
         self.say("starting");
         Live::start(&spec).await
     }

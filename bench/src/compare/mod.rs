@@ -81,6 +81,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// A setting of every node, as `duet node --set` takes it; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
     /// Where the logs go, in a folder that is removed afterwards [default: the run's folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -120,6 +124,8 @@ pub struct Plan {
     pub repetitions: u32,
     /// How often the leader is killed.
     pub kills: u32,
+    /// Settings of every node that are not the default.
+    pub settings: Vec<String>,
 }
 
 impl Plan {
@@ -130,6 +136,7 @@ impl Plan {
             measure: args.seconds.unwrap_or(Duration::from_millis(measure)).max(Duration::from_millis(100)),
             repetitions,
             kills: args.kills.unwrap_or(kills),
+            settings: args.set.clone(),
         }
     }
 }
@@ -194,6 +201,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
         "warm_up_ms": plan.warm_up.as_millis() as u64,
         "repetitions": plan.repetitions,
         "kills": plan.kills,
+        "set": plan.settings,
         "scenarios": chosen.iter().map(|s| s.name()).collect::<Vec<_>>(),
     });
     let run = RunDir::create(Path::new(runs::ROOT), "compare", &settings)?;
@@ -392,7 +400,7 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
     let (replica, storage) = (ReplicaConfig::default(), StorageConfig::default());
     let Plan { measure, warm_up, repetitions, .. } = plan;
     let several = if *repetitions > 1 { ", in A-B-B-A order" } else { "" };
-    vec![
+    let mut rows = vec![
         row("cluster", "3 voters, one process each; all clients in one more process, all on this machine".to_owned()),
         row(
             "durability",
@@ -437,7 +445,12 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
                 zab.ping_interval_ms, zab.sync_limit_ms, zab.init_limit_ms, zab.finalize_wait_ms
             ),
         ),
-    ]
+    ];
+    // The rows above tell the defaults.
+    if !plan.settings.is_empty() {
+        rows.push(row("but set", plan.settings.join(", ")));
+    }
+    rows
 }
 
 fn on(setting: bool) -> &'static str {
@@ -458,7 +471,8 @@ mod tests {
 
     #[test]
     fn scenarios_have_names_of_their_own_and_say_what_they_do_not_show() {
-        let plan = Plan { warm_up: Duration::ZERO, measure: Duration::ZERO, repetitions: 1, kills: 1 };
+        let plan =
+            Plan { warm_up: Duration::ZERO, measure: Duration::ZERO, repetitions: 1, kills: 1, settings: Vec::new() };
         let all = scenarios::all(&plan);
         let names: std::collections::BTreeSet<String> = all.iter().map(|s| s.name()).collect();
         assert_eq!(names.len(), all.len());

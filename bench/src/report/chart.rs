@@ -68,10 +68,11 @@ pub fn bars(title: &str, unit: Unit, groups: &[Group]) -> Figure {
     Figure { title: title.to_owned(), desc: sentence(&words), svg, header, rows }
 }
 
-/// Latency by percentile, both axes logarithmic: each step to the right is ten times fewer operations.
+/// Latency by percentile, both axes logarithmic: each step to the right is ten times fewer operations. A curve ends where fewer
+/// than ten operations are left; the longest stands in the table.
 /// `curves` are protocols and their merged histograms.
 pub fn spectrum(title: &str, curves: &[(String, Hist)]) -> Option<Figure> {
-    let drawn: Vec<_> = curves.iter().map(|(p, h)| (p, h, h.latency().spectrum)).collect();
+    let drawn: Vec<_> = curves.iter().map(|(p, h)| (p, h, told(h))).collect();
     let nines = drawn.iter().flat_map(|d| d.2.iter()).map(|(q, _)| nines(*q)).fold(0.0, f64::max);
     if nines == 0.0 {
         return None;
@@ -134,6 +135,14 @@ pub fn spectrum(title: &str, curves: &[(String, Hist)]) -> Option<Figure> {
         })
         .collect();
     Some(Figure { title: title.to_owned(), desc: sentence(&words), svg, header, rows })
+}
+
+/// The part of a spectrum that says something: at least ten operations stand behind each point, and four nines are enough.
+fn told(hist: &Hist) -> Vec<(f64, u64)> {
+    let mut points = hist.latency().spectrum;
+    let enough = |q: f64| q <= 0.5 || ((1.0 - q) * hist.count() as f64 >= 9.99 && q < 0.999_91);
+    points.retain(|(q, _)| enough(*q));
+    points
 }
 
 /// Every gap a kill made, one mark each, and the median of each protocol.
