@@ -11,17 +11,22 @@
 //! | [`node`] | protocol, log, state machine and clients together: a synchronous replica, and the shell that runs it |
 //! | [`transport`] | framed sessions between nodes, framed connections of clients |
 //! | [`metrics`] | counters |
+//! | [`sim`] | a deterministic world: virtual time, network, disks, faults, workload, and the oracles that watch it |
+//! | [`mark`], [`mutant`] | what a simulation reached; bugs seeded to prove that it would have found them |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 
 pub mod client;
 pub mod codec;
 pub mod entries;
 pub mod log;
+pub mod mark;
 pub mod metrics;
+pub mod mutant;
 pub mod node;
 pub mod protocol;
 pub mod quorum;
 pub mod rng;
+pub mod sim;
 pub mod state_machine;
 pub mod status;
 pub mod storage;

@@ -378,9 +378,16 @@ impl<P: Protocol> Effects<P> {
     /// Adds a trace event, if tracing is on; otherwise `body` is not even called. `anchor` names the room and rule in our
     /// code, `paper` the section or figure it comes from.
     pub fn trace(&mut self, anchor: &'static str, paper: &'static str, body: impl FnOnce() -> TraceBody) {
+        self.mark(anchor);
         if self.tracing {
             self.list.push(Effect::Trace(TraceEvent { anchor, paper, body: body() }));
         }
+    }
+
+    /// Counts a branch that was taken, `crate/room#function` or `crate/room#function.branch`; see [`mark`](crate::mark).
+    #[allow(clippy::unused_self, reason = "an effect: cores reach the recorder through the buffer only")]
+    pub fn mark(&mut self, name: &'static str) {
+        crate::mark::hit(name);
     }
 
     /// Takes all effects in order, leaving the buffer's room for reuse.

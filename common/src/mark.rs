@@ -1,0 +1,56 @@
+//! Marks: which branches a simulation reached, and how often.
+//!
+//! A checker that finds nothing proves little if the interesting branch was never taken. Places of interest call
+//! [`mark!`](crate::mark!) (in a core: [`Effects::mark`](crate::protocol::Effects::mark), or any
+//! [`trace`](crate::protocol::Effects::trace), whose anchor is a mark). A simulator that records on its thread gets counts;
+//! elsewhere a mark costs a look at a thread-local flag. Not for places that are passed for each entry.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+thread_local! {
+    static RECORDER: RefCell<Option<BTreeMap<&'static str, u64>>> = const { RefCell::new(None) };
+}
+
+/// Starts recording on this thread, from nothing.
+pub fn start() {
+    RECORDER.set(Some(BTreeMap::new()));
+}
+
+/// Ends recording on this thread: how often each mark was hit.
+pub fn take() -> BTreeMap<&'static str, u64> {
+    RECORDER.take().unwrap_or_default()
+}
+
+/// Counts a mark, if this thread records.
+pub fn hit(name: &'static str) {
+    RECORDER.with_borrow_mut(|recorder| {
+        if let Some(counts) = recorder {
+            *counts.entry(name).or_default() += 1;
+        }
+    });
+}
+
+/// Counts a mark, `room/place#what`, if a simulation records on this thread.
+#[macro_export]
+macro_rules! mark {
+    ($name:literal) => {
+        $crate::mark::hit($name)
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn marks_are_counted_while_recorded() {
+        mark!("test#before");
+        super::start();
+        mark!("test#once");
+        mark!("test#twice");
+        mark!("test#twice");
+        let counts = super::take();
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("test#once", 1), ("test#twice", 2)]);
+        mark!("test#after");
+        assert!(super::take().is_empty());
+    }
+}

@@ -1,0 +1,15 @@
+//! The simulator: a deterministic world around the very replica, log, snapshot and codec code that ships.
+//!
+//! One thread, virtual time, one 64-bit seed. The same plan always gives the same run, event for event.
+//!
+//! | room | what it holds |
+//! | --- | --- |
+//! | [`plan`] | everything decided before a run: the cluster, its surroundings, what goes wrong and when |
+//! | [`stream`] | randomness that stays where it is put |
+//! | [`subject`] | what is asked of a protocol: its rules, as oracles |
+//! | [`truth`] | what is durable on a disk, read from the disk itself |
+
+pub mod plan;
+pub mod stream;
+pub mod subject;
+pub mod truth;

@@ -1,0 +1,190 @@
+//! A plan: everything that is decided about a run before it starts. A seed is turned into a plan, and a plan is what runs,
+//! what is written down when something fails, and what a shrinker makes smaller.
+//!
+//! What a plan does not say (the delay of each segment, which sectors survive a power cut, what each client asks) is drawn
+//! from [`Streams`](super::stream::Streams) of its seed, keyed so that removing one fault changes nothing else.
+
+use super::subject::Timing;
+use crate::types::{Micros, NodeId};
+
+/// A run, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// `raft` or `zab`, or another subject's [`NAME`](crate::protocol::Protocol::NAME).
+    pub protocol: String,
+    /// Feeds every stream.
+    pub seed: u64,
+    /// The cluster, its surroundings and its clients.
+    pub shape: Shape,
+    /// What goes wrong, in order of time.
+    pub faults: Vec<Timed>,
+}
+
+/// The cluster, its surroundings and its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes 1 to `voters` vote. 1 to 7.
+    pub voters: u64,
+    /// The next so many observe. 0 to 4.
+    pub observers: u64,
+    /// Timers.
+    pub timing: Timing,
+    /// How long faults may begin. Then everything is healed but what cannot be, and liveness is demanded.
+    pub span: Micros,
+    /// Links.
+    pub net: NetShape,
+    /// Disks and processors.
+    pub machine: MachineShape,
+    /// Clients.
+    pub load: LoadShape,
+}
+
+/// How links are when nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetShape {
+    /// The least one-way delay, in microseconds.
+    pub delay_us: u64,
+    /// The mean of what is added to it (exponential), in microseconds.
+    pub jitter_us: u64,
+    /// An end that hears nothing for so long closes its session, in microseconds.
+    pub silence_us: u64,
+    /// Bytes that may be under way in one direction of a session; what a sender has beyond waits at the sender.
+    pub window_bytes: u64,
+    /// Bytes that may wait at the sender; beyond, the session ends.
+    pub queue_bytes: u64,
+    /// How long after a session's end, or a refusal, the dialling node tries again, in microseconds.
+    pub redial_us: u64,
+}
+
+/// How machines are when nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineShape {
+    /// Mean time of one disk operation batch that syncs, in microseconds.
+    pub sync_us: u64,
+    /// Mean time of one that does not, in microseconds.
+    pub write_us: u64,
+    /// Time of a replica's turn, in microseconds: what comes meanwhile waits for the next turn.
+    pub turn_us: u64,
+    /// A log segment's size in bytes, see [`StorageConfig`](crate::storage::StorageConfig).
+    pub segment_bytes: u64,
+    /// A snapshot after so many entries.
+    pub snapshot_entries: u64,
+    /// Entries kept below a snapshot.
+    pub tail_entries: u64,
+    /// Bytes of applied entries kept in memory.
+    pub cache_bytes: u64,
+    /// Tightness of the replica's own limits: 0 for the defaults, otherwise drawn from this number, legal but unlikely.
+    pub limits: u64,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadShape {
+    /// How many there are. 1 to 64.
+    pub clients: u64,
+    /// What all of them ask together in a second, as far as answers come in time.
+    pub per_second: u64,
+    /// How many keys they share. At least 1.
+    pub keys: u64,
+    /// The largest value, in bytes. At least 16.
+    pub value_bytes: u64,
+    /// Parts of each hundred: put, delete, compare-and-set, linearizable read, local read. Their sum is 100.
+    pub mix: [u8; 5],
+    /// How long a client waits for an answer before it asks another node the same again, in microseconds.
+    pub retry_us: u64,
+    /// Of each hundred requests, so many are sent twice, the second time to any node.
+    pub duplicates: u8,
+}
+
+/// A fault and when it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// When.
+    pub at: Micros,
+    /// What.
+    pub fault: Fault,
+}
+
+/// Whom a fault strikes. Roles are looked up when it begins; if nobody has the role, nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// This node.
+    Node(NodeId),
+    /// Whoever leads.
+    Leader,
+    /// One that does not lead: the n-th, counted round.
+    Other(u64),
+}
+
+/// How a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// The process ends, the operating system goes on: what was written stays, synced or not; peers hear of it at once.
+    Kill,
+    /// The power fails: what was not synced stays in any part that the file system permits; peers hear nothing.
+    Power,
+}
+
+/// One thing that goes wrong. `span` is how long it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants say what the fields are for")]
+pub enum Fault {
+    /// A node ends, in the middle of whatever its disk is doing, and starts again after `back`.
+    Crash { node: Target, how: Death, back: Micros },
+    /// Power fails for all at once.
+    CrashAll { back: Micros },
+    /// A process stands still; the system keeps its connections open.
+    Pause { node: Target, span: Micros },
+    /// Nothing gets from any of `from` to any of `to`. One way only, unless the plan says the other way too.
+    Cut { from: Vec<Target>, to: Vec<Target>, span: Micros },
+    /// A session breaks: each end hears of it in its own time, what was under way is lost from some point on.
+    Reset { a: Target, b: Target },
+    /// Of each thousand segments on the link so many are lost; they are sent again after a while, as TCP does.
+    Loss { from: Target, to: Target, per_mille: u16, span: Micros },
+    /// So many come twice, the second time later; the receiver's sequence numbers sort them out.
+    Duplicate { from: Target, to: Target, per_mille: u16, span: Micros },
+    /// So many are overtaken by later ones.
+    Reorder { from: Target, to: Target, per_mille: u16, span: Micros },
+    /// So many arrive with a bit flipped that TCP's checksum missed.
+    Corrupt { from: Target, to: Target, per_mille: u16, span: Micros },
+    /// Every segment takes so much longer.
+    Slow { from: Target, to: Target, delay: Micros, span: Micros },
+    /// No more than so many bytes fit on the link; the rest waits at the sender.
+    Narrow { from: Target, to: Target, bytes: u64, span: Micros },
+    /// The disk takes no operation to its end.
+    Stall { node: Target, span: Micros },
+    /// The disk answers late, by so much for each operation.
+    SlowDisk { node: Target, delay: Micros, span: Micros },
+    /// The `nth` call from now on of this kind fails with EIO.
+    DiskError { node: Target, call: DiskCall, nth: u64 },
+    /// The `nth` write from now on takes only a part of its bytes and says so.
+    ShortWrite { node: Target, nth: u64 },
+    /// Only so many more bytes fit on the disk.
+    DiskFull { node: Target, bytes: u64, span: Micros },
+    /// A bit of what is stored flips, somewhere in the node's files.
+    BitRot { node: Target },
+    /// The `nth` write from now on is acknowledged, even its sync, and never reaches the disk.
+    LostWrite { node: Target, nth: u64 },
+    /// The `nth` write from now on lands somewhere else in its file.
+    Misdirect { node: Target, nth: u64 },
+    /// The node ends, and its disk is replaced by an image from some time before.
+    Rollback { node: Target, back: Micros },
+    /// The node ends, and its disk is gone.
+    Wipe { node: Target, back: Micros },
+    /// The node's clock runs faster or slower by so many parts in a thousand.
+    Drift { node: Target, per_mille: i16, span: Micros },
+    /// The node's clock jumps ahead.
+    Jump { node: Target, by: Micros },
+}
+
+/// A call of the disk that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in `storage::mem_fs::Call`")]
+pub enum DiskCall {
+    Read,
+    Write,
+    Sync,
+    SyncDir,
+    Create,
+    Rename,
+}

@@ -1,0 +1,83 @@
+//! What the simulator asks of a protocol beyond the contract: its rules, as oracles which see every node.
+
+use std::fmt::Debug;
+
+use super::truth::Truth;
+use crate::protocol::Protocol;
+use crate::quorum::Voters;
+use crate::types::{Member, Micros, NodeId};
+
+/// A promise that was broken, by the name of the oracle which saw it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{oracle}: {what}")]
+pub struct Violation {
+    /// Its name: `C-ACK`, `R-ES`, `Z-PFX`, …
+    pub oracle: &'static str,
+    /// What was found, and where.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation of `oracle`.
+    pub fn new(oracle: &'static str, what: impl Into<String>) -> Self {
+        Self { oracle, what: what.into() }
+    }
+}
+
+/// The timing of a simulated cluster, in a protocol's own terms once [`Subject::config`] has read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The least time-out after which a silent leader is given up (Raft: the lower end of the randomised range).
+    pub election_timeout: Micros,
+    /// Between two signs of life of a leader. At most half of `election_timeout`.
+    pub heartbeat: Micros,
+    /// How tight the protocol's own limits are (batches, windows, chunks, ranges): 0 for the defaults, otherwise drawn from
+    /// this number, legal but unlikely.
+    pub limits: u64,
+}
+
+/// A protocol that can be simulated and judged.
+pub trait Subject: Protocol {
+    /// The rules that concern several nodes, or one node over time. Fresh for each world.
+    type Oracle: Oracle<Self>;
+
+    /// The configuration for a simulated cluster: these timers, and limits that follow from `timing.limits`.
+    fn config(timing: &Timing) -> Self::Config;
+
+    /// Every mark its code can hit; a test compares it with the sources.
+    fn marks() -> &'static [&'static str];
+
+    /// A short description of a message for a sequence chart, such as `AppendEntries(term 3, after 3:17, 2 entries)`.
+    fn describe(message: &Self::Message) -> String {
+        let mut text = format!("{message:?}");
+        if let Some((end, _)) = text.char_indices().nth(120) {
+            text.truncate(end);
+        }
+        text
+    }
+}
+
+/// Watches all nodes of one world. Everything it does is O(1) amortised per event, or as near as can be.
+pub trait Oracle<P: Subject>: Debug {
+    /// For a cluster with these voters at the start.
+    fn new(voters: &Voters) -> Self;
+
+    /// A node has started from its disk, and this is the disk.
+    fn booted(&mut self, core: &P, member: Member, truth: &Truth<P::Hard>) -> Result<(), Violation>;
+
+    /// A node is gone: what it only remembered is lost.
+    fn crashed(&mut self, node: NodeId);
+
+    /// A node has taken a turn (any number of steps). `truths` is what is durable on each node's disk at this moment, in the
+    /// order of their ids.
+    fn turned(&mut self, core: &P, now: Micros, truths: &[(NodeId, Truth<P::Hard>)]) -> Result<(), Violation>;
+
+    /// A message leaves `from`: C-VOW. Whatever it promises must be in `truth`, the disk of `from` at this moment.
+    fn sends(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        message: &P::Message,
+        truth: &Truth<P::Hard>,
+    ) -> Result<(), Violation>;
+}
