@@ -5,10 +5,12 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`plan`] | everything decided before a run: the cluster, its surroundings, what goes wrong and when |
+//! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
 //! | [`truth`] | what is durable on a disk, read from the disk itself |
 
+pub mod outcome;
 pub mod plan;
 pub mod stream;
 pub mod subject;
