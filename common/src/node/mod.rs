@@ -45,6 +45,6 @@ pub use apply::{ApplyEvent, ApplyOp, ApplyWorker, OpenSnapshot};
 pub use config::{ConfigError, ReplicaConfig};
 pub use io::{ClientOut, Input, Outputs, PeerOut};
 pub use replica::{Replica, ReplicaBoot};
-pub use setup::{Listeners, NodeConfig, NodeError};
+pub use setup::{Listeners, NodeConfig, NodeError, Parts};
 pub use shell::Node;
 pub use tracer::TraceSink;

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::apply::ApplyWorker;
 use super::config::{ConfigError, ReplicaConfig};
+use crate::log::LogView;
+use crate::metrics::Counters;
 use crate::protocol::Protocol;
-use crate::storage::{StorageConfig, StorageError};
+use crate::state_machine::StateMachine;
+use crate::storage::{Fs, Identity, LogWorker, Opened, SnapshotWorker, Storage, StorageConfig, StorageError};
 use crate::transport::{ClientLimits, PeerLimits, Switchboard, TransportError};
 use crate::types::{LogId, Member, NodeId};
 
@@ -153,4 +158,54 @@ pub enum NodeError {
     /// The node stopped by itself, because going on could break a promise.
     #[error("the node stopped itself: {0}")]
     Halted(String),
+}
+
+/// What a node's folder held, put together: everything a replica and its workers start from. The shell and the simulator
+/// open a folder in this one way.
+#[derive(Debug)]
+pub struct Parts<P: Protocol, S: StateMachine> {
+    /// What the protocol saved last.
+    pub hard: P::Hard,
+    /// The newest snapshot, which the state machine has loaded; zero if there is none.
+    pub snapshot: LogId,
+    /// The durable log.
+    pub log: LogView,
+    /// Takes the operations on log and hard state.
+    pub log_worker: LogWorker,
+    /// Takes the operations on snapshots.
+    pub snapshot_worker: SnapshotWorker,
+    /// Takes the operations on the state machine.
+    pub apply_worker: ApplyWorker<S>,
+}
+
+impl<P: Protocol, S: StateMachine> Parts<P, S> {
+    /// Opens the folder, creating it for a node that never ran, and loads the newest snapshot into `machine`.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        identity: &Identity,
+        storage: &StorageConfig,
+        machine: S,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, NodeError> {
+        let opened = Storage::open(fs, dir, identity, storage, counters)?;
+        let Opened { hard, snapshot, log, snapshots, log_worker, snapshot_worker } = opened;
+        let hard = match hard {
+            None => P::Hard::default(),
+            Some(bytes) => postcard::from_bytes(&bytes).map_err(|e| NodeError::Hard {
+                dir: dir.to_owned(),
+                protocol: P::NAME,
+                reason: e.to_string(),
+            })?,
+        };
+        let open = Box::new(move |id| -> io::Result<Box<dyn io::Read>> {
+            Ok(Box::new(snapshots.read(id).map_err(io::Error::other)?))
+        });
+        let mut apply_worker = ApplyWorker::new(machine, open, Arc::clone(counters));
+        if snapshot > LogId::ZERO {
+            let dir = || dir.to_owned();
+            apply_worker.restore(snapshot).map_err(|reason| NodeError::Snapshot { dir: dir(), snapshot, reason })?;
+        }
+        Ok(Self { hard, snapshot, log, log_worker, snapshot_worker, apply_worker })
+    }
 }

@@ -26,10 +26,9 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use super::apply::ApplyWorker;
 use super::io::{ClientOut, Input};
 use super::replica::{Replica, ReplicaBoot};
-use super::setup::{Listeners, NodeConfig, NodeError};
+use super::setup::{Listeners, NodeConfig, NodeError, Parts};
 use super::tracer::TraceSink;
 use super::wire::{Wire, listen_for_clients, listen_for_peers};
 use super::workers::{Answers, WorkerThreads};
@@ -37,9 +36,9 @@ use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::quorum::Voters;
 use crate::state_machine::StateMachine;
-use crate::storage::{Fs, Identity, Opened, RealFs, Storage};
+use crate::storage::{Fs, Identity, RealFs};
 use crate::transport::{ClientEvent, ClientListener, ConnId, Network, PeerEvent};
-use crate::types::{LogId, Micros, NodeId};
+use crate::types::{Micros, NodeId};
 
 /// Events taken from one channel in one turn, at most: the flush must come.
 const EVENTS_PER_TURN: usize = 1024;
@@ -151,26 +150,10 @@ impl<P: Protocol> Shell<P> {
         let (clients, requests) = listen_for_clients(&config, listeners.clients, &counters).await?;
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let node = Identity { protocol: P::NAME.to_owned(), cluster: config.cluster.clone(), node: config.id };
-        let opened = Storage::open(&fs, &config.data_dir, &node, &config.storage, &counters)?;
-        let Opened { hard, snapshot, log, snapshots, log_worker, snapshot_worker } = opened;
-        let hard = match hard {
-            None => P::Hard::default(),
-            Some(bytes) => postcard::from_bytes(&bytes).map_err(|e| NodeError::Hard {
-                dir: config.data_dir.clone(),
-                protocol: P::NAME,
-                reason: e.to_string(),
-            })?,
-        };
-        let open = Box::new(move |id| -> io::Result<Box<dyn io::Read>> {
-            Ok(Box::new(snapshots.read(id).map_err(io::Error::other)?))
-        });
-        let mut machine = ApplyWorker::new(machine, open, Arc::clone(&counters));
-        if snapshot > LogId::ZERO {
-            let dir = || config.data_dir.clone();
-            machine.restore(snapshot).map_err(|reason| NodeError::Snapshot { dir: dir(), snapshot, reason })?;
-        }
+        let parts = Parts::<P, S>::open(&fs, &config.data_dir, &node, &config.storage, machine, &counters)?;
         let trace = open_trace(&config)?;
-        let (workers, answers) = WorkerThreads::start(config.id, log_worker, snapshot_worker, machine)?;
+        let (workers, answers) =
+            WorkerThreads::start(config.id, parts.log_worker, parts.snapshot_worker, parts.apply_worker)?;
         let began = Instant::now();
         let replica = Replica::new(ReplicaBoot {
             id: config.id,
@@ -180,9 +163,9 @@ impl<P: Protocol> Shell<P> {
             config: config.replica,
             seed: config.seed,
             now: Micros(0),
-            hard,
-            snapshot,
-            log,
+            hard: parts.hard,
+            snapshot: parts.snapshot,
+            log: parts.log,
             counters,
             trace: trace.as_ref().map(|t| t.0.clone()),
             gauges: Box::new(gauges),
