@@ -47,6 +47,13 @@ pub trait Subject: Protocol {
     /// Every mark its code can hit; a test compares it with the sources.
     fn marks() -> &'static [&'static str];
 
+    /// Whether a node may end a session for this reason although its peer kept all rules: a full queue, silence. Any other
+    /// reason is a finding (C-NBT).
+    fn may_disconnect(reason: &str) -> bool {
+        let _ = reason;
+        false
+    }
+
     /// A short description of a message for a sequence chart, such as `AppendEntries(term 3, after 3:17, 2 entries)`.
     fn describe(message: &Self::Message) -> String {
         let mut text = format!("{message:?}");
