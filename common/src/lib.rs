@@ -13,8 +13,10 @@
 //! | [`metrics`] | counters |
 //! | [`sim`] | a deterministic world: virtual time, network, disks, faults, workload, and the oracles that watch it |
 //! | [`mark`], [`mutant`] | what a simulation reached; bugs seeded to prove that it would have found them |
+//! | [`check`] | histories of clients, and whether they are linearizable |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 
+pub mod check;
 pub mod client;
 pub mod codec;
 pub mod entries;
