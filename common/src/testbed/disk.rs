@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::entries::Entries;
 use crate::log::{LogView, Read};
 use crate::protocol::{Chunk, Input, Protocol};
+use crate::sim::truth::{Ids, Truth};
 use crate::types::LogId;
 
 /// Commands and their places, as a node's state machine was given them.
@@ -64,6 +65,14 @@ impl<P: Protocol> Disk<P> {
         let mut log = LogView::new(self.base, cache_limit);
         self.runs.iter().cloned().for_each(|r| log.append(r));
         log
+    }
+
+    /// What is durable, as an oracle is shown it.
+    pub fn truth(&self) -> Truth<P::Hard> {
+        let mut log = Ids::default();
+        log.reset(self.base);
+        self.runs.iter().for_each(|r| log.push(r.first(), r.last().counter));
+        Truth { hard: self.hard.clone(), snapshot: self.snapshot.as_ref().map_or(LogId::ZERO, |s| s.0), log }
     }
 
     /// The state machine as the newest snapshot has it.

@@ -17,6 +17,7 @@ use crate::entries::{Batch, EntryKind};
 use crate::log::LogView;
 use crate::protocol::{Boot, Effect, Effects, Input, Protocol, Refusal};
 use crate::quorum::Voters;
+use crate::sim::truth::Truth;
 use crate::types::{LogId, Member, Micros, NodeId, Role};
 
 pub use disk::Disk;
@@ -64,7 +65,11 @@ pub struct Testbed<P: Protocol> {
     transcript: Option<String>,
     cache_limit: usize,
     messages: u64,
+    sent: Option<Vec<Sent<P>>>,
 }
+
+/// Who sent what to whom.
+type Sent<P> = (NodeId, NodeId, <P as Protocol>::Message);
 
 impl<P: Protocol> Testbed<P> {
     /// Voters 1 to `voters` and observers after them, all running and connected, at time zero.
@@ -85,6 +90,7 @@ impl<P: Protocol> Testbed<P> {
             transcript: None,
             cache_limit: CACHE_LIMIT,
             messages: 0,
+            sent: None,
         };
         for (id, disk) in (1..).zip(disks) {
             let member = if id <= voters { Member::Voter } else { Member::Observer };
@@ -141,6 +147,21 @@ impl<P: Protocol> Testbed<P> {
         if let Some(t) = &mut self.transcript {
             let _ = writeln!(t, "{}", text());
         }
+    }
+
+    /// Whether to remember every message that is sent, for [`take_sent`](Self::take_sent).
+    pub fn watch_sent(&mut self, on: bool) {
+        self.sent = on.then(Vec::new);
+    }
+
+    /// The messages sent since this was last asked (from, to, what), whether or not there was a session for them.
+    pub fn take_sent(&mut self) -> Vec<(NodeId, NodeId, P::Message)> {
+        self.sent.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What is durable on each node's disk, by id.
+    pub fn truths(&self) -> Vec<(NodeId, Truth<P::Hard>)> {
+        self.nodes.values().map(|n| (n.id, n.disk.truth())).collect()
     }
 
     /// The time.
@@ -445,7 +466,12 @@ impl<P: Protocol> Testbed<P> {
         }
         let node = self.nodes.get_mut(&id).expect("an effect of a node that exists");
         match effect {
-            Effect::Send { to, message } => self.links.send(id, to, message),
+            Effect::Send { to, message } => {
+                if let Some(sent) = &mut self.sent {
+                    sent.push((id, to, message.clone()));
+                }
+                self.links.send(id, to, message);
+            }
             Effect::Disconnect { peer, reason } => {
                 node.disconnects.push((peer, reason));
                 self.links.cut(id, peer, 0);
