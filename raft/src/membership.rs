@@ -238,10 +238,6 @@ impl Peer {
         (self.in_flight.len(), self.in_flight_bytes)
     }
 
-    pub(crate) fn in_flight_sum(&self) -> usize {
-        self.in_flight.iter().map(|(_, bytes)| bytes).sum()
-    }
-
     pub(crate) fn status(&self, config: &Config, reads_disk: bool) -> PeerStatus {
         let paused = match &self.progress {
             _ if !self.connected => Some("no session"),

@@ -25,6 +25,8 @@ use std::fmt::Write as _;
 
 use common::entries::{Batch, Entries, EntryKind};
 use common::protocol::{Input, Protocol};
+use common::quorum::Voters;
+use common::sim::subject::Oracle as _;
 use common::testbed::{Disk, Testbed};
 use common::types::{LogId, Micros, NodeId};
 use goldenscript::{Command, Context};
@@ -36,7 +38,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[derive(Default)]
 struct Stage {
     bed: Option<Testbed<Raft>>,
-    oracle: Oracle,
+    oracle: Option<Oracle>,
     reads: u64,
     silent: bool,
 }
@@ -50,6 +52,12 @@ fn disk(terms: &str, term: Option<u64>) -> Outcome<Disk<Raft>> {
     };
     let hard = Hard { term: term.or(terms.last().copied()).unwrap_or(0), voted_for: None };
     Ok(Disk::with(hard, terms.iter().enumerate().filter_map(run).collect()))
+}
+
+fn watch(bed: &Testbed<Raft>, oracle: &mut Oracle) -> Outcome<()> {
+    let truths = bed.truths();
+    bed.cores().try_for_each(|core| oracle.turned(core, bed.now(), &truths))?;
+    Ok(())
 }
 
 impl Stage {
@@ -73,7 +81,9 @@ impl Stage {
         let mut bed = Testbed::from_disks(voters, disks, config);
         bed.settle();
         bed.start_transcript();
-        *self = Self { bed: Some(bed), ..Self::default() };
+        let mut oracle = Oracle::new(&Voters::new((1..=voters).map(NodeId)));
+        watch(&bed, &mut oracle)?;
+        *self = Self { bed: Some(bed), oracle: Some(oracle), ..Self::default() };
         Ok(())
     }
 
@@ -130,7 +140,8 @@ impl Stage {
             "restart" => {
                 let id = node()?;
                 bed.restart(id);
-                self.oracle.restarted(bed.core(id));
+                let oracle = self.oracle.as_mut().ok_or("no cluster yet")?;
+                oracle.booted(bed.core(id), bed.node(id).member, &bed.node(id).disk.truth())?;
             }
             "snapshot" => {
                 let id = node()?;
@@ -192,7 +203,7 @@ impl goldenscript::Runner for Stage {
             out.insert_str(0, &said);
         }
         // Whatever a script shows, the rules hold.
-        self.oracle.observe_all(bed.cores())?;
+        watch(bed, self.oracle.as_mut().ok_or("no cluster yet")?)?;
         for id in bed.ids() {
             if let Some(why) = &bed.node(id).halted {
                 return Err(format!("{id} halted: {why}").into());

@@ -1,19 +1,28 @@
 //! Random schedules over the shipped core: deliver, lose sessions, crash and restart from what was durable, hold disks, let
-//! time pass, propose, read, take snapshots. After every step the oracle checks figure 3 of the paper, and each read that
-//! was confirmed is checked against what was committed when it was asked for.
+//! time pass, propose, read, take snapshots. After every step the oracle checks figure 3 of the paper and, for each message
+//! that left, what the disk behind it holds; each read that was confirmed is checked against what was committed when it was
+//! asked for.
 
 use std::collections::BTreeMap;
 
 use common::protocol::{Input, Protocol};
+use common::quorum::Voters;
 use common::rng::Rng;
+use common::sim::subject::Oracle as _;
+use common::sim::truth::Truth;
 use common::testbed::{Testbed, agree};
 use common::types::{LogId, Micros, NodeId};
 use raft::invariants::Oracle;
-use raft::{Config, Raft};
+use raft::{Config, Hard, Raft};
 
 struct World {
     bed: Testbed<Raft>,
     oracle: Oracle,
+    /// What is on the disks, read again when one of them was written.
+    truths: Vec<(NodeId, Truth<Hard>)>,
+    written: bool,
+    /// Nodes that were started again and not yet looked at.
+    boots: Vec<NodeId>,
     rng: Rng,
     nodes: u64,
     commands: u64,
@@ -40,14 +49,23 @@ impl World {
             snapshot_chunk_bytes: rng.between(5, 2000) as usize,
             ..Config::default()
         };
-        let mut bed = Testbed::new(voters, observers, config);
+        let mut bed: Testbed<Raft> = Testbed::new(voters, observers, config);
         if rng.between(0, 2) == 0 {
             bed.cache_limit(rng.between(0, 2000) as usize);
         }
+        bed.watch_sent(true);
         let nodes = voters + observers;
+        let mut oracle = Oracle::new(&Voters::new((1..=voters).map(NodeId)));
+        for core in bed.cores() {
+            let node = bed.node(core.status().id);
+            oracle.booted(core, node.member, &node.disk.truth()).expect("an empty disk");
+        }
         Self {
+            truths: bed.truths(),
+            written: false,
+            boots: Vec::new(),
             bed,
-            oracle: Oracle::default(),
+            oracle,
             rng,
             nodes,
             commands: 0,
@@ -85,6 +103,7 @@ impl World {
             980..985 if self.runs(a) => {
                 let keep = self.rng.between(0, 4);
                 self.bed.snapshot(a, keep);
+                self.written = true;
             }
             985.. => self.weather(),
             _ => {}
@@ -101,13 +120,19 @@ impl World {
             let burst = if self.rng.between(0, 4) == 0 { self.bed.under_way(b, a) } else { 1 };
             let busy = match self.rng.between(0, 4) {
                 0 => self.bed.answer_one(a),
-                1 => self.bed.write_disk(a),
+                1 => self.write_disk(a),
                 _ => (0..burst).fold(false, |busy, _| self.bed.deliver_one(b, a) || busy),
             };
             if busy {
                 return;
             }
         }
+    }
+
+    fn write_disk(&mut self, id: NodeId) -> bool {
+        let busy = self.bed.write_disk(id);
+        self.written |= busy;
+        busy
     }
 
     /// One fault, or the end of all.
@@ -166,20 +191,34 @@ impl World {
     }
 
     fn crash_or_restart(&mut self, id: NodeId) {
+        self.written = true;
         if self.runs(id) {
             self.bed.crash(id);
+            self.oracle.crashed(id);
             self.asked.retain(|(node, _), _| *node != id);
         } else {
             self.bed.restart(id);
-            let core = self.bed.node(id).core.as_ref().expect("it was started");
-            self.oracle.restarted(core);
+            self.boots.push(id);
         }
     }
 
     fn check(&mut self) -> Result<(), String> {
-        let cores = self.bed.ids();
-        let cores = cores.iter().filter_map(|id| self.bed.node(*id).core.as_ref());
-        self.oracle.observe_all(cores).map_err(|v| v.to_string())?;
+        if std::mem::take(&mut self.written) {
+            self.truths = self.bed.truths();
+        }
+        for id in std::mem::take(&mut self.boots) {
+            let node = self.bed.node(id);
+            if let Some(core) = &node.core {
+                self.oracle.booted(core, node.member, &node.disk.truth()).map_err(|v| v.to_string())?;
+            }
+        }
+        for (from, to, message) in self.bed.take_sent() {
+            let (_, truth) = self.truths.iter().find(|(id, _)| *id == from).expect("every node has a disk");
+            self.oracle.sends(from, to, &message, truth).map_err(|v| v.to_string())?;
+        }
+        for core in self.bed.cores() {
+            self.oracle.turned(core, self.bed.now(), &self.truths).map_err(|v| v.to_string())?;
+        }
         for id in self.bed.ids() {
             let node = self.bed.node(id);
             if let Some(why) = &node.halted {
@@ -202,6 +241,40 @@ impl World {
         Ok(())
     }
 
+    /// Everything that is under way happens, and is looked at one by one.
+    fn settle(&mut self) -> Result<(), String> {
+        let ids = self.bed.ids();
+        let mut busy = true;
+        while std::mem::take(&mut busy) {
+            for &id in &ids {
+                while self.bed.answer_one(id) {
+                    busy = true;
+                    self.check()?;
+                }
+                busy |= self.write_disk(id);
+                for &to in &ids {
+                    busy |= self.bed.deliver_one(id, to);
+                    self.check()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As the testbed does, with a look at everything.
+    fn advance(&mut self, span: Micros) -> Result<(), String> {
+        let end = self.bed.now().after(span);
+        self.settle()?;
+        while let Some((at, id)) = self.bed.next_wake().filter(|(at, _)| *at <= end) {
+            self.bed.set_now(at);
+            self.bed.input(id, Input::Tick);
+            self.check()?;
+            self.settle()?;
+        }
+        self.bed.set_now(end);
+        Ok(())
+    }
+
     /// Everything heals: a leader must come, and everybody must reach the same state.
     fn heals(&mut self) -> Result<(), String> {
         for id in self.bed.ids() {
@@ -213,13 +286,11 @@ impl World {
         let committed = self.oracle.committed().len();
         for _ in 0..50 {
             self.bed.heal_all();
-            self.bed.advance(Micros::from_millis(100));
-            self.check()?;
+            self.advance(Micros::from_millis(100))?;
             let leader = self.bed.leader();
             let Some(leader) = leader else { continue };
             let _ = self.bed.propose(leader, &["last"]);
-            self.bed.advance(Micros::from_millis(200));
-            self.check()?;
+            self.advance(Micros::from_millis(200))?;
             let level: Vec<LogId> = self.bed.ids().into_iter().map(|id| self.bed.node(id).applied).collect();
             if level.iter().all(|at| *at == level[0]) && level[0].counter as usize > committed {
                 if let Some(((id, read), _)) = self.asked.first_key_value() {

@@ -1,0 +1,22 @@
+/// Every branch of the core that a simulation can count, see [`mark`](common::mark).
+pub const MARKS: &[&str] = &[
+    "raft/broadcast#append_own",
+    "raft/broadcast#commit",
+    "raft/broadcast#heartbeat",
+    "raft/broadcast#merge",
+    "raft/election#become_follower",
+    "raft/election#become_leader",
+    "raft/election#campaign",
+    "raft/election#check_quorum",
+    "raft/election#election_timeout",
+    "raft/election#grant_vote",
+    "raft/election#hears_leader",
+    "raft/election#on_pre_vote",
+    "raft/election#pre_campaign",
+    "raft/recovery#conflict",
+    "raft/recovery#refuse",
+    "raft/recovery#truncate",
+    "raft/snapshot#begin_snapshot",
+    "raft/snapshot#snapshot_installed",
+    "raft/snapshot#snapshot_written",
+];

@@ -1,0 +1,479 @@
+//! The rules that concern several nodes, or one node over time.
+//!
+//! Everything is looked at once: an entry when it appears in a log, a commit when it is made, a vote when it is on disk. So
+//! a look costs as much as what is new since the last one.
+
+use std::collections::BTreeMap;
+
+use common::entries::Entries;
+use common::quorum::Voters;
+use common::sim::subject::{self, Violation};
+use common::sim::truth::Truth;
+use common::types::{LogId, Member, Micros, NodeId};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{Rules, check, vows};
+use crate::core::{Hard, Raft, State};
+use crate::message::Message;
+
+/// What is durable on each node's disk, by id.
+type Truths<'a> = &'a [(NodeId, Truth<Hard>)];
+
+/// Sees every node after every turn, every message as it leaves, and the disks; remembers what was ever elected, written
+/// and committed.
+#[derive(Debug)]
+pub struct Oracle {
+    voters: Voters,
+    leaders: BTreeMap<u64, NodeId>,
+    /// By term, the votes that were ever durable: whose, and for whom.
+    votes: BTreeMap<u64, Vec<(NodeId, NodeId)>>,
+    /// Every entry ever seen in a log: its predecessor and a hash of what it holds.
+    entries: BTreeMap<LogId, (LogId, u64)>,
+    /// By index: what was committed there, and its number is its index less one.
+    committed: Vec<LogId>,
+    /// Questions for a read index that are not answered: who asked, its number, and how much was committed then.
+    asked: BTreeMap<(NodeId, u64), u64>,
+    nodes: BTreeMap<NodeId, Seen>,
+}
+
+/// What is known of one node from the last look.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The last hard state seen on its disk. The only thing here that a restart must not change.
+    hard: Hard,
+    term: u64,
+    leads: bool,
+    committed: LogId,
+    snapshot: LogId,
+    /// The last entry of its log; everything up to it was looked at.
+    last: LogId,
+    /// What a leader knew of its voters.
+    matched: Vec<(NodeId, LogId)>,
+}
+
+impl Oracle {
+    /// Every id committed so far, in order; the first has index 1.
+    pub fn committed(&self) -> &[LogId] {
+        &self.committed
+    }
+
+    /// The terms that had a leader, and who it was.
+    pub fn leaders(&self) -> &BTreeMap<u64, NodeId> {
+        &self.leaders
+    }
+
+    /// Looks at a node after any number of steps.
+    fn look(&mut self, raft: &Raft, seen: &mut Seen, truths: Truths<'_>) -> Result<(), Violation> {
+        check(raft)?;
+        let r = Rules(raft.id);
+        if let Some(truth) = of(truths, raft.id) {
+            self.look_at_disk(r, seen, truth)?;
+        }
+        let (term, commit) = (raft.hard.term, raft.committed);
+        r.hold("R-MONO", term >= seen.term, || format!("term {term} after {}", seen.term))?;
+        r.hold("R-MONO", commit >= seen.committed, || format!("commit {commit} after {}", seen.committed))?;
+        let leads = matches!(raft.state, State::Leader(_));
+        let still_leads = leads && seen.leads && seen.term == term;
+        if still_leads {
+            r.hold("R-LAO", raft.log.contains(seen.last), || format!("{} is gone", seen.last))?;
+        } else if leads {
+            self.look_at_election(raft, r, truths)?;
+        }
+        self.look_at_entries(raft, r, seen)?;
+        Self::look_at_peers(raft, r, seen, still_leads)?;
+        if commit > seen.committed {
+            self.look_at_commit(raft, r, seen.committed.counter, still_leads, truths)?;
+        }
+        if raft.snapshot != seen.snapshot {
+            self.look_at_snapshot(r, raft.snapshot)?;
+        }
+        if leads && let Some(newest) = self.committed.last().filter(|id| id.epoch <= term) {
+            let has = raft.log.base() >= *newest || raft.log.contains(*newest);
+            r.hold("R-LC", has, || format!("leads term {term} without {newest}, which is committed"))?;
+        }
+        (seen.term, seen.leads, seen.committed, seen.snapshot) = (term, leads, commit, raft.snapshot);
+        Ok(())
+    }
+
+    /// currentTerm never goes back on disk, and within a term a vote stays (section 5.2).
+    fn look_at_disk(&mut self, r: Rules, seen: &mut Seen, truth: &Truth<Hard>) -> Result<(), Violation> {
+        let (was, is) = (&seen.hard, &truth.hard);
+        if was == is {
+            return Ok(());
+        }
+        r.hold("R-MONO", is.term >= was.term, || format!("on disk {is:?} after {was:?}"))?;
+        let kept = is.term > was.term || was.voted_for.is_none();
+        r.hold("R-ES", kept, || format!("on disk {is:?} after {was:?}"))?;
+        seen.hard = is.clone();
+        self.record_vote(r.0, is);
+        Ok(())
+    }
+
+    fn record_vote(&mut self, voter: NodeId, hard: &Hard) {
+        if let Some(candidate) = hard.voted_for {
+            let votes = self.votes.entry(hard.term).or_default();
+            if !votes.contains(&(voter, candidate)) {
+                votes.push((voter, candidate));
+            }
+        }
+    }
+
+    /// One leader in a term, by proof of votes.
+    fn look_at_election(&mut self, raft: &Raft, r: Rules, truths: Truths<'_>) -> Result<(), Violation> {
+        let term = raft.hard.term;
+        let first = *self.leaders.entry(term).or_insert(raft.id);
+        r.hold("R-ES", first == raft.id, || format!("leads term {term}, which {first} led"))?;
+        for (voter, truth) in truths {
+            self.record_vote(*voter, &truth.hard);
+        }
+        let votes = self.votes.get(&term).map_or(&[][..], Vec::as_slice);
+        let elected = self.voters.is_quorum(|id| votes.contains(&(id, raft.id)));
+        r.hold("R-ES", elected, || format!("leads term {term} without a quorum of durable votes: {votes:?}"))
+    }
+
+    fn look_at_entries(&mut self, raft: &Raft, r: Rules, seen: &mut Seen) -> Result<(), Violation> {
+        let last = raft.log.last();
+        if last == seen.last {
+            return Ok(());
+        }
+        // After a truncation, from where nothing is ever cut.
+        let looked = if raft.log.contains(seen.last) { seen.last } else { seen.committed };
+        let mut prev = raft.log.floor(looked).unwrap_or(raft.log.base());
+        for run in raft.log.cached(prev, last).unwrap_or_default() {
+            for (id, payload) in run.iter() {
+                let holds = hash(&run, payload);
+                let known = *self.entries.entry(id).or_insert((prev, holds));
+                let what = || format!("{id} after {prev} differs from {id} after {} elsewhere", known.0);
+                r.hold("R-LM", known == (prev, holds), what)?;
+                prev = id;
+            }
+        }
+        seen.last = last;
+        Ok(())
+    }
+
+    fn look_at_peers(raft: &Raft, r: Rules, seen: &mut Seen, still_leads: bool) -> Result<(), Violation> {
+        let State::Leader(leader) = &raft.state else { return Ok(()) };
+        let voters = leader.peers.iter().filter(|p| p.member == Member::Voter);
+        if still_leads {
+            // A leader's voters stay the same, in the same order.
+            for (p, (_, before)) in voters.clone().zip(&seen.matched) {
+                r.hold("R-IDX", p.matched >= *before, || format!("match of {} went back from {before}", p.id))?;
+            }
+        }
+        seen.matched.clear();
+        seen.matched.extend(voters.map(|p| (p.id, p.matched)));
+        Ok(())
+    }
+
+    /// What a node commits after index `before`.
+    fn look_at_commit(
+        &mut self,
+        raft: &Raft,
+        r: Rules,
+        before: u64,
+        still_leads: bool,
+        truths: Truths<'_>,
+    ) -> Result<(), Violation> {
+        let (commit, known) = (raft.committed, self.committed.len() as u64);
+        let new = commit.counter > known;
+        if still_leads || new && matches!(raft.state, State::Leader(_)) {
+            r.hold("R-CT", commit.epoch == raft.hard.term, || format!("commits {commit} in term {}", raft.hard.term))?;
+        }
+        if new {
+            let durable = |id| of(truths, id).is_some_and(|truth| vows::durable(truth, commit));
+            r.hold("R-DUR", self.voters.is_quorum(durable), || format!("{commit} is not durable on a quorum"))?;
+        }
+        for index in before + 1..=commit.counter {
+            let Some(id) = raft.log.at(index) else { continue };
+            match self.committed.get(index as usize - 1) {
+                Some(was) => r.hold("R-SMS", *was == id, || format!("commits {id} where {was} was committed"))?,
+                None if self.committed.len() as u64 + 1 == index => self.committed.push(id),
+                None => r.hold("R-SMS", false, || format!("commits {id}, which no leader committed"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_snapshot(&self, r: Rules, snapshot: LogId) -> Result<(), Violation> {
+        let is = snapshot.counter.checked_sub(1).map(|i| self.committed.get(i as usize));
+        let holds = is.map_or(snapshot == LogId::ZERO, |id| id == Some(&snapshot));
+        r.hold("R-SNAP", holds, || format!("a snapshot ends with {snapshot}, and {is:?} is committed there"))
+    }
+
+    /// The read index of an answer is not before anything that was committed when the question left.
+    fn look_at_read(&mut self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Violation> {
+        match message {
+            Message::ReadIndex { context, .. } => {
+                // A node that restarts counts from the start again. The older question of a number asks for less.
+                self.asked.entry((from, *context)).or_insert(self.committed.len() as u64);
+            }
+            Message::ReadIndexReply { context, at, .. } => {
+                if let (Some(least), Some(at)) = (self.asked.remove(&(to, *context)), at) {
+                    let what =
+                        || format!("a read index {at} for {to}, and {least} entries were committed before it asked");
+                    Rules(from).hold("R-RD", at.counter >= least, what)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl subject::Oracle<Raft> for Oracle {
+    fn new(voters: &Voters) -> Self {
+        Self {
+            voters: voters.clone(),
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            committed: Vec::new(),
+            asked: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    fn booted(&mut self, raft: &Raft, _: Member, truth: &Truth<Hard>) -> Result<(), Violation> {
+        check(raft)?;
+        let r = Rules(raft.id);
+        let hard = self.nodes.remove(&raft.id).unwrap_or_default().hard;
+        let mut seen = Seen { hard, ..Seen::default() };
+        self.look_at_disk(r, &mut seen, truth)?;
+        let (is, was) = (&raft.hard, &truth.hard);
+        r.hold("R-MONO", is.term >= was.term, || format!("starts with {is:?}, and {was:?} is on disk"))?;
+        let vote = is.term > was.term || is.voted_for == was.voted_for;
+        r.hold("R-ES", vote, || format!("starts with {is:?}, and {was:?} is on disk"))?;
+        self.look_at_snapshot(r, raft.snapshot)?;
+        (seen.term, seen.committed, seen.snapshot) = (raft.hard.term, raft.committed, raft.snapshot);
+        self.nodes.insert(raft.id, seen);
+        Ok(())
+    }
+
+    fn crashed(&mut self, node: NodeId) {
+        if let Some(seen) = self.nodes.get_mut(&node) {
+            *seen = Seen { hard: std::mem::take(&mut seen.hard), ..Seen::default() };
+        }
+    }
+
+    fn turned(&mut self, raft: &Raft, _: Micros, truths: Truths<'_>) -> Result<(), Violation> {
+        let mut seen = self.nodes.remove(&raft.id).unwrap_or_default();
+        let found = self.look(raft, &mut seen, truths);
+        self.nodes.insert(raft.id, seen);
+        found
+    }
+
+    fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Result<(), Violation> {
+        vows::check(from, to, message, truth)?;
+        self.look_at_read(from, to, message)
+    }
+}
+
+fn of(truths: Truths<'_>, node: NodeId) -> Option<&Truth<Hard>> {
+    truths.iter().find(|(id, _)| *id == node).map(|(_, truth)| truth)
+}
+
+fn hash(run: &Entries, payload: &[u8]) -> u64 {
+    xxh3_64_with_seed(payload, run.kind() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::entries::{Batch, EntryKind};
+    use common::sim::subject::Oracle as _;
+    use common::types::LogId;
+
+    use super::*;
+    use crate::core::Follower;
+    use crate::testing::{A, B, C, Lab, id};
+
+    fn voters() -> Voters {
+        Voters::new([A, B, C])
+    }
+
+    fn hard(term: u64, vote: Option<NodeId>) -> Hard {
+        Hard { term, voted_for: vote }
+    }
+
+    /// The disk of a node that is right in what it believes.
+    fn disk(raft: &Raft) -> Truth<Hard> {
+        let mut truth = Truth { hard: raft.hard.clone(), snapshot: raft.snapshot, ..Truth::default() };
+        truth.log.reset(raft.log.base());
+        raft.log.spans().iter().for_each(|s| truth.log.push(LogId::new(s.epoch, s.first), s.last));
+        truth.log.cut(raft.durable);
+        truth
+    }
+
+    /// Its disk, and those of two others: if it leads they have nothing but their vote for it, otherwise the same.
+    fn disks(raft: &Raft) -> Vec<(NodeId, Truth<Hard>)> {
+        let leads = matches!(raft.state, State::Leader(_));
+        let mine = disk(raft);
+        let other = if leads { Truth { hard: raft.hard.clone(), ..Truth::default() } } else { mine.clone() };
+        [A, B, C].map(|id| (id, if id == raft.id { mine.clone() } else { other.clone() })).to_vec()
+    }
+
+    fn look(oracle: &mut Oracle, raft: &Raft) -> Result<(), Violation> {
+        oracle.turned(raft, Micros(0), &disks(raft))
+    }
+
+    /// Shows a new oracle these nodes, one after the other; which rule it finds broken.
+    fn sees(nodes: &[&Raft]) -> Option<&'static str> {
+        let mut oracle = Oracle::new(&voters());
+        nodes.iter().find_map(|raft| look(&mut oracle, raft).err()).map(|v| v.oracle)
+    }
+
+    fn leader(terms: &[u64]) -> Lab {
+        let mut lab = Lab::new(terms).connected();
+        lab.lead();
+        lab
+    }
+
+    #[test]
+    fn two_leaders_of_one_term() {
+        let (a, mut b) = (leader(&[1]), leader(&[1]));
+        assert_eq!(sees(&[&a.raft]), None);
+        (b.raft.id, b.raft.hard.voted_for) = (B, Some(B));
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-ES"));
+    }
+
+    #[test]
+    fn one_id_two_entries_or_two_predecessors() {
+        let (a, mut b) = (Lab::new(&[1, 2]), Lab::new(&[1]));
+        b.raft.id = B;
+        let other = Entries::new(id(2, 2), EntryKind::Command, Batch::from_payloads(&["other"])).unwrap();
+        b.raft.log.append(other);
+        b.raft.hard.term = 2;
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-LM"));
+        let mut c = Lab::new(&[2, 2]);
+        c.raft.id = C;
+        assert_eq!(sees(&[&a.raft, &c.raft]), Some("R-LM"));
+    }
+
+    fn committed(who: NodeId, terms: &[u64], upto: LogId) -> Lab {
+        let mut lab = Lab::new(terms);
+        lab.raft.id = who;
+        lab.raft.committed = upto;
+        lab.raft.state = State::Follower(Follower::new(None, lab.now, upto));
+        lab
+    }
+
+    #[test]
+    fn two_commits_at_one_index_and_a_commit_out_of_nothing() {
+        let (a, b) = (committed(A, &[1, 2], id(2, 2)), committed(B, &[1, 3], id(3, 2)));
+        assert_eq!(sees(&[&a.raft]), None);
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-SMS"));
+    }
+
+    #[test]
+    fn a_leader_without_what_is_committed() {
+        let a = committed(A, &[1, 1], id(1, 2));
+        let mut b = leader(&[1]);
+        (b.raft.id, b.raft.hard.voted_for) = (B, Some(B));
+        // Its no-op has the index, and is another entry.
+        assert_eq!(sees(&[&a.raft, &b.raft]), Some("R-LC"));
+    }
+
+    #[test]
+    fn going_back() {
+        let mut oracle = Oracle::new(&voters());
+        let mut lab = committed(A, &[1, 1], id(1, 2));
+        look(&mut oracle, &lab.raft).unwrap();
+        lab.raft.committed = id(1, 1);
+        assert_eq!(look(&mut oracle, &lab.raft).map_err(|v| v.oracle), Err("R-MONO"));
+
+        let mut oracle = Oracle::new(&voters());
+        let mut lab = leader(&[1]);
+        lab.matched(B, id(1, 1));
+        look(&mut oracle, &lab.raft).unwrap();
+        let State::Leader(l) = &mut lab.raft.state else { panic!() };
+        l.peers[0].matched = LogId::ZERO;
+        assert_eq!(look(&mut oracle, &lab.raft).map_err(|v| v.oracle), Err("R-IDX"));
+    }
+
+    #[test]
+    fn commits_that_nothing_stands_behind() {
+        for (upto, rule) in [(id(1, 1), "R-CT"), (id(2, 2), "R-DUR")] {
+            let mut oracle = Oracle::new(&voters());
+            let mut lab = leader(&[1]);
+            look(&mut oracle, &lab.raft).unwrap();
+            lab.raft.committed = upto;
+            assert_eq!(look(&mut oracle, &lab.raft).map_err(|v| v.oracle), Err(rule));
+        }
+    }
+
+    #[test]
+    fn a_vote_on_disk_stays_and_a_leader_needs_a_quorum_of_them() {
+        let mut lab = Lab::new(&[1]);
+        lab.raft.hard = hard(3, Some(B));
+        for (then, rule) in [(hard(3, Some(C)), "R-ES"), (hard(3, None), "R-ES"), (hard(2, None), "R-MONO")] {
+            let mut oracle = Oracle::new(&voters());
+            look(&mut oracle, &lab.raft).unwrap();
+            let mut truths = disks(&lab.raft);
+            truths[0].1.hard = then;
+            assert_eq!(oracle.turned(&lab.raft, Micros(0), &truths).map_err(|v| v.oracle), Err(rule));
+        }
+        let lab = leader(&[1]);
+        let mut truths = disks(&lab.raft);
+        (truths[1].1.hard.voted_for, truths[2].1.hard.voted_for) = (Some(C), None);
+        let mut oracle = Oracle::new(&voters());
+        assert_eq!(oracle.turned(&lab.raft, Micros(0), &truths).map_err(|v| v.oracle), Err("R-ES"));
+    }
+
+    #[test]
+    fn a_start_without_what_the_disk_says() {
+        for (starts, rule) in [(hard(1, None), "R-MONO"), (hard(3, None), "R-ES"), (hard(3, Some(C)), "R-ES")] {
+            let mut lab = Lab::new(&[1]);
+            let mut truth = disk(&lab.raft);
+            (lab.raft.hard, truth.hard) = (starts, hard(3, Some(B)));
+            let mut oracle = Oracle::new(&voters());
+            assert_eq!(oracle.booted(&lab.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err(rule));
+        }
+    }
+
+    #[test]
+    fn what_a_node_only_remembered_is_lost_and_its_vote_is_not() {
+        let mut lab = committed(A, &[1, 1], id(1, 2));
+        let mut oracle = Oracle::new(&voters());
+        lab.raft.hard = hard(3, Some(B));
+        look(&mut oracle, &lab.raft).unwrap();
+        oracle.crashed(A);
+        let mut again = Lab::new(&[1, 1]);
+        again.raft.hard = hard(3, Some(C));
+        let truth = disk(&again.raft);
+        assert_eq!(oracle.booted(&again.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-ES"));
+        again.raft.hard = hard(3, Some(B));
+        let truth = disk(&again.raft);
+        oracle.booted(&again.raft, Member::Voter, &truth).unwrap();
+        look(&mut oracle, &again.raft).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_of_something_else() {
+        let mut oracle = Oracle::new(&voters());
+        look(&mut oracle, &committed(A, &[1, 1], id(1, 2)).raft).unwrap();
+        let mut b = committed(B, &[1, 2], id(1, 1));
+        look(&mut oracle, &b.raft).unwrap();
+        (b.raft.snapshot, b.raft.applied) = (id(1, 1), id(1, 1));
+        look(&mut oracle, &b.raft).unwrap();
+        let log = crate::testing::log_of(&[1, 2]);
+        let wrong = Lab::with(C, log, id(2, 2), crate::Config::default());
+        let truth = disk(&wrong.raft);
+        assert_eq!(oracle.booted(&wrong.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-SNAP"));
+    }
+
+    #[test]
+    fn a_read_index_below_what_was_committed() {
+        let mut oracle = Oracle::new(&voters());
+        let a = committed(A, &[1, 1], id(1, 2));
+        look(&mut oracle, &a.raft).unwrap();
+        let truth = disk(&a.raft);
+        let ask = |context| Message::ReadIndex { term: 1, context };
+        let reply = |context, at| Message::ReadIndexReply { term: 1, context, at: Some(at) };
+        oracle.sends(B, A, &ask(1), &truth).unwrap();
+        oracle.sends(A, B, &reply(1, id(1, 2)), &truth).unwrap();
+        oracle.sends(B, A, &ask(2), &truth).unwrap();
+        let found = oracle.sends(A, B, &reply(2, id(1, 1)), &truth).map_err(|v| v.oracle);
+        assert_eq!(found, Err("R-RD"));
+        oracle.sends(A, B, &reply(9, id(1, 1)), &truth).expect("nobody asked that");
+    }
+}
