@@ -5,6 +5,8 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`plan`] | everything decided before a run: the cluster, its surroundings, what goes wrong and when |
+//! | [`plan_text`] | a plan as text, to be kept, read and edited |
+//! | [`swarm`] | from a seed to a plan |
 //! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
@@ -12,6 +14,8 @@
 
 pub mod outcome;
 pub mod plan;
+pub mod plan_text;
 pub mod stream;
 pub mod subject;
+pub mod swarm;
 pub mod truth;

@@ -1,0 +1,87 @@
+//! From a seed to a plan.
+//!
+//! Swarm testing (Groce, Zhang, Eide, Chen and Regehr, ISSTA 2012): a plan in which everything goes wrong a little hides
+//! what only shows when one thing goes wrong much and others do not, so each seed draws which kinds of faults it has at all,
+//! each with probability 1/2, and how many of them, from few to many with equal weight for each power of two. The same
+//! holds for the cluster: time-outs from 200 ms to 5 s, limits as they are or as tight as they may be, segments of 4 KiB,
+//! a snapshot every four entries. Some plans also hold scenarios, in which several faults come together as they do in
+//! reports of real failures: the file `scenarios.rs`.
+//!
+//! What destroys confirmed bytes strikes a minority of the voters at most, the same nodes throughout: no protocol here
+//! promises anything beyond that, and every violation would be a false alarm.
+//!
+//! Everything is integers, and everything has a stream of its own, so a seed means the same plan on every machine, and a new
+//! kind of fault does not change the others of old seeds. Both protocols get the same plan from a seed.
+
+mod faults;
+mod scenarios;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use super::plan::{Plan, Shape, Timed};
+use super::stream::Streams;
+use crate::rng::Rng;
+use crate::types::Micros;
+
+/// The most faults in one plan.
+pub const MAX_FAULTS: usize = 200;
+
+/// The plan of a seed: any cluster, any surroundings, any faults.
+pub fn plan(protocol: &str, seed: u64) -> Plan {
+    let mut shape = shape::drawn(Streams::new(seed));
+    let faults = draw(&mut shape, seed);
+    Plan { protocol: protocol.to_owned(), seed, shape, faults }
+}
+
+/// The standard load, at which speed is measured and compared: 5 voters, 16 clients with 50 operations per second in
+/// all, heartbeat 100 ms, election time-out 1 s, any faults for 60 s.
+pub fn standard(protocol: &str, seed: u64) -> Plan {
+    let mut shape = shape::standard();
+    let faults = draw(&mut shape, seed);
+    // A scenario may have changed when snapshots are taken; the load stays the standard one.
+    Plan { protocol: protocol.to_owned(), seed, shape: shape::standard(), faults }
+}
+
+/// The cluster of the standard load for 10 s, in which nothing goes wrong.
+pub fn calm(protocol: &str, seed: u64) -> Plan {
+    let shape = Shape { span: Micros::from_millis(10_000), ..shape::standard() };
+    Plan { protocol: protocol.to_owned(), seed, shape, faults: Vec::new() }
+}
+
+/// Scenarios first, then single faults as long as there is room.
+fn draw(shape: &mut Shape, seed: u64) -> Vec<Timed> {
+    let streams = Streams::new(seed);
+    let mut all = scenarios::draw(shape, streams);
+    let mut single = faults::draw(shape, streams);
+    let room = MAX_FAULTS.saturating_sub(all.len());
+    if single.len() > room {
+        // Those that stay are chosen by lot, not by kind or time.
+        let mut lots = streams.rng("swarm/room", [0; 3]);
+        let mut drawn: Vec<_> = single.into_iter().map(|t| (lots.next_u64(), t)).collect();
+        drawn.sort_by_key(|(lot, _)| *lot);
+        single = drawn.into_iter().take(room).map(|(_, t)| t).collect();
+    }
+    all.append(&mut single);
+    all.truncate(MAX_FAULTS);
+    all.sort_by_key(|t| t.at);
+    all
+}
+
+/// A number from `low` to `high`, each power of two between them with about equal weight. `low` must not be 0.
+fn log(rng: &mut Rng, low: u64, high: u64) -> u64 {
+    let high = high.max(low);
+    let octave = rng.between(0, u64::from((high / low).ilog2()) + 1);
+    let from = low << octave;
+    rng.between(from, (from * 2).min(high + 1))
+}
+
+/// A span, likewise.
+fn log_span(rng: &mut Rng, low: Micros, high: Micros) -> Micros {
+    Micros(log(rng, low.0.max(1), high.0))
+}
+
+/// True once in `n`.
+fn one_in(rng: &mut Rng, n: u64) -> bool {
+    rng.between(0, n) == 0
+}

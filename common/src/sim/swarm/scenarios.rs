@@ -1,0 +1,190 @@
+//! Faults that come together, as they did in failures that were reported, each in one plan of five.
+
+use super::{log, log_span, one_in};
+use crate::rng::Rng;
+use crate::sim::plan::{Death, Fault, Shape, Target, Timed};
+use crate::sim::stream::Streams;
+use crate::types::{Micros, NodeId};
+
+type Scenario = fn(&mut Scene<'_>, Micros);
+
+/// All of them. The name of each is that of its stream.
+const ALL: [(&str, Scenario); 9] = [
+    ("deaf-leader", deaf_leader),
+    ("mute-leader", mute_leader),
+    ("bridge", bridge),
+    ("ring", ring),
+    ("blackout", blackout),
+    ("quorum-power-loss", quorum_power_loss),
+    ("crash-in-recovery", crash_in_recovery),
+    ("restart-storm", restart_storm),
+    ("snapshot-cut", snapshot_cut),
+];
+
+/// The scenarios of a plan. One of them changes when snapshots are taken.
+pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
+    let mut all = Vec::new();
+    for (name, scenario) in ALL {
+        let rng = streams.rng(&format!("swarm/scenario/{name}"), [0; 3]);
+        let mut scene = Scene { shape, rng, faults: Vec::new() };
+        if one_in(&mut scene.rng, 5) {
+            let at = Micros(scene.rng.between(0, scene.shape.span.0 * 3 / 4));
+            scenario(&mut scene, at);
+            all.append(&mut scene.faults);
+        }
+    }
+    all
+}
+
+struct Scene<'a> {
+    shape: &'a mut Shape,
+    rng: Rng,
+    faults: Vec<Timed>,
+}
+
+impl Scene<'_> {
+    fn add(&mut self, at: Micros, fault: Fault) {
+        if at <= self.shape.span {
+            self.faults.push(Timed { at, fault });
+        }
+    }
+
+    fn election(&self) -> Micros {
+        self.shape.timing.election_timeout
+    }
+
+    /// A span in hundredths of the election time-out.
+    fn elections(&mut self, low: u64, high: u64) -> Micros {
+        let hundredth = self.election().0 / 100;
+        log_span(&mut self.rng, Micros(low * hundredth), Micros(high * hundredth))
+    }
+
+    fn nodes(&self) -> u64 {
+        self.shape.voters + self.shape.observers
+    }
+
+    /// Everyone but the leader.
+    fn others(&self) -> Vec<Target> {
+        (0..self.nodes() - 1).map(Target::Other).collect()
+    }
+
+    /// A node that votes.
+    fn voter(&mut self) -> Target {
+        node(self.rng.between(1, self.shape.voters + 1))
+    }
+
+    fn cut(&mut self, at: Micros, from: Vec<Target>, to: Vec<Target>, span: Micros) {
+        if !from.is_empty() && !to.is_empty() {
+            self.add(at, Fault::Cut { from, to, span });
+        }
+    }
+}
+
+fn node(n: u64) -> Target {
+    Target::Node(NodeId(n))
+}
+
+/// A leader that can send but hears nothing: its heartbeats keep everyone quiet, and nothing commits.
+fn deaf_leader(s: &mut Scene<'_>, at: Micros) {
+    let span = s.elections(50, 800);
+    s.cut(at, s.others(), vec![Target::Leader], span);
+}
+
+/// A leader that hears all and is heard by nobody.
+fn mute_leader(s: &mut Scene<'_>, at: Micros) {
+    let span = s.elections(50, 800);
+    s.cut(at, vec![Target::Leader], s.others(), span);
+}
+
+/// Two halves that only one node can reach both of (Cloudflare, 2 November 2020).
+fn bridge(s: &mut Scene<'_>, at: Micros) {
+    let span = s.elections(50, 800);
+    let n = s.nodes();
+    let first = s.rng.between(0, n);
+    let mut row = (0..n).map(|i| node(1 + (first + i) % n));
+    let _bridge = row.next();
+    let left: Vec<_> = row.by_ref().take((n as usize - 1) / 2).collect();
+    let right: Vec<_> = row.collect();
+    s.cut(at, left.clone(), right.clone(), span);
+    s.cut(at, right, left, span);
+}
+
+/// Every voter reaches a quorum, and no two of them the same one. With fewer than four, no such thing exists.
+fn ring(s: &mut Scene<'_>, at: Micros) {
+    let span = s.elections(50, 800);
+    let n = s.shape.voters;
+    // With itself, n / 2 others make a quorum; half of them on each side.
+    let reach = (n / 2).div_ceil(2);
+    for i in 0..n {
+        let far = |j: u64| (i + n - j) % n > reach && (j + n - i) % n > reach;
+        let to = (0..n).filter(|j| far(*j)).map(|j| node(1 + j)).collect();
+        s.cut(at, vec![node(1 + i)], to, span);
+    }
+}
+
+/// Power fails for all at once, perhaps again as soon as it is back.
+fn blackout(s: &mut Scene<'_>, mut at: Micros) {
+    for _ in 0..s.rng.between(1, 4) {
+        let back = s.elections(1, 200);
+        s.add(at, Fault::CrashAll { back });
+        at = at.after(back).after(s.elections(1, 800));
+    }
+}
+
+/// Power fails for the leader and just enough others that what it acknowledged last is nowhere else.
+fn quorum_power_loss(s: &mut Scene<'_>, mut at: Micros) {
+    for _ in 0..s.rng.between(1, 5) {
+        let back = s.elections(1, 300);
+        s.add(at, Fault::Crash { node: Target::Leader, how: Death::Power, back });
+        // Others are counted again after each crash, in the same order: those that are down included or not, all differ.
+        let first = s.rng.between(0, s.nodes());
+        for i in 0..s.shape.voters / 2 {
+            s.add(at, Fault::Crash { node: Target::Other(first + i), how: Death::Power, back });
+        }
+        at = at.after(back).after(s.elections(100, 1000));
+    }
+}
+
+/// A node crashes, and again while it reads its disk or is brought level, several times.
+fn crash_in_recovery(s: &mut Scene<'_>, mut at: Micros) {
+    let victim = s.voter();
+    for _ in 0..s.rng.between(2, 7) {
+        let back = s.elections(1, 100);
+        let how = if one_in(&mut s.rng, 2) { Death::Power } else { Death::Kill };
+        s.add(at, Fault::Crash { node: victim, how, back });
+        let delay = s.election();
+        at = at.after(back).after(log_span(&mut s.rng, Micros(10), delay));
+    }
+}
+
+/// Nodes come back and go again before anyone can be elected. Then it is calm.
+fn restart_storm(s: &mut Scene<'_>, mut at: Micros) {
+    for _ in 0..log(&mut s.rng, 8, 32) {
+        let (back, victim) = (s.elections(1, 25), s.rng.between(1, s.nodes() + 1));
+        let how = if one_in(&mut s.rng, 2) { Death::Power } else { Death::Kill };
+        s.add(at, Fault::Crash { node: node(victim), how, back });
+        at = at.after(s.elections(5, 50));
+    }
+}
+
+/// A node is away until what it misses is only in a snapshot; then its session with the leader breaks again and again while
+/// it is sent, and perhaps it crashes while it installs it.
+fn snapshot_cut(s: &mut Scene<'_>, at: Micros) {
+    s.shape.machine.snapshot_entries = s.shape.machine.snapshot_entries.min(32);
+    s.shape.machine.tail_entries = s.shape.machine.tail_entries.min(4);
+    let late = if s.shape.observers > 0 && one_in(&mut s.rng, 3) { node(s.nodes()) } else { s.voter() };
+    let rest: Vec<_> = (1..=s.nodes()).map(node).filter(|n| *n != late).collect();
+    let away = s.elections(200, 1000);
+    s.cut(at, vec![late], rest.clone(), away);
+    s.cut(at, rest, vec![late], away);
+    let mut at = at.after(away);
+    for _ in 0..s.rng.between(2, 9) {
+        at = at.after(s.elections(1, 100));
+        let fault = if one_in(&mut s.rng, 4) {
+            Fault::Crash { node: late, how: Death::Power, back: s.elections(1, 50) }
+        } else {
+            Fault::Reset { a: late, b: Target::Leader }
+        };
+        s.add(at, fault);
+    }
+}

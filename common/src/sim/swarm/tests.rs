@@ -1,0 +1,123 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::sim::plan::{Fault, Target};
+use crate::sim::plan_text::KINDS;
+use crate::types::NodeId;
+
+const SEEDS: u64 = 2000;
+
+#[test]
+fn every_plan_can_run_and_the_text_is_all_of_it() {
+    for seed in 0..SEEDS {
+        let plan = plan("raft", seed);
+        assert_eq!(plan.validate(), Ok(()), "{seed}");
+        assert!(plan.faults.len() <= MAX_FAULTS, "{seed}");
+        assert!(plan.faults.iter().all(|t| t.at <= plan.shape.span), "{seed}");
+        assert_eq!(Plan::parse(&plan.to_string()), Ok(plan), "{seed}");
+        for other in [standard("zab", seed), calm("zab", seed)] {
+            assert_eq!(other.validate(), Ok(()), "{seed}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_means_one_plan_whatever_the_protocol() {
+    let zab = plan("zab", 7);
+    assert_eq!(Plan { protocol: "raft".into(), ..zab.clone() }, plan("raft", 7));
+    assert_ne!(plan("zab", 8).shape, zab.shape);
+    assert_eq!(standard("raft", 7).shape, standard("raft", 8).shape);
+    assert_ne!(standard("raft", 7).faults, standard("raft", 8).faults);
+    assert!(calm("raft", 7).faults.is_empty());
+}
+
+#[test]
+fn disks_that_lose_what_they_confirmed_are_a_minority() {
+    let mut struck = 0;
+    for seed in 0..SEEDS {
+        let plan = plan("raft", seed);
+        let mut victims: Vec<NodeId> = Vec::new();
+        for timed in plan.faults.iter().filter(|t| t.fault.destroys()) {
+            let targets = timed.fault.targets();
+            let [Target::Node(n)] = targets[..] else { panic!("{seed}: {timed} strikes whoever is there") };
+            victims.push(n);
+        }
+        victims.retain(|n| n.0 <= plan.shape.voters);
+        victims.sort_unstable();
+        victims.dedup();
+        assert!(victims.len() as u64 * 2 < plan.shape.voters, "{seed}: {victims:?}");
+        struck += usize::from(!victims.is_empty());
+    }
+    assert!(struck as u64 > SEEDS / 2, "{struck}");
+}
+
+#[test]
+fn each_kind_is_in_about_half_of_the_plans_and_counts_differ_widely() {
+    let mut plans: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut few, mut many) = (0, 0);
+    for seed in 0..SEEDS {
+        let faults = plan("raft", seed).faults;
+        few += u64::from(faults.len() < 15);
+        many += u64::from(faults.len() > 75);
+        let mut kinds: Vec<_> = faults.iter().map(|t| t.fault.kind()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        for kind in kinds {
+            *plans.entry(kind).or_default() += 1;
+        }
+    }
+    for kind in KINDS {
+        let n = plans[kind];
+        assert!((SEEDS * 35 / 100..SEEDS * 90 / 100).contains(&n), "{kind}: {n} of {SEEDS}");
+    }
+    assert!(few > SEEDS / 20 && many > SEEDS / 20, "{few} {many}");
+}
+
+#[test]
+fn clusters_are_of_every_size_and_their_timers_can_work() {
+    let mut sizes: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    let (mut tight, mut short) = (0, 0);
+    for seed in 0..SEEDS {
+        let shape = plan("raft", seed).shape;
+        *sizes.entry((shape.voters, shape.observers)).or_default() += 1;
+        let round = 2 * shape.net.delay_us + 2 * shape.machine.sync_us;
+        assert!(shape.timing.election_timeout.0 >= 4 * round, "{seed}: {shape:?}");
+        assert!((10_000_000..=60_000_000).contains(&shape.span.0), "{seed}: {shape:?}");
+        tight += u64::from(shape.timing.limits != 0 && shape.machine.limits != 0);
+        short += u64::from(shape.timing.election_timeout < Micros::from_millis(500));
+    }
+    assert_eq!(sizes.len(), 7 * 3, "{sizes:?}");
+    assert!(tight > SEEDS / 6 && short > SEEDS / 10, "{tight} {short}");
+}
+
+#[test]
+fn scenarios_are_met() {
+    let (mut ring, mut bridge, mut storm, mut again) = (0, 0, 0, 0);
+    for seed in 0..SEEDS {
+        let plan = plan("raft", seed);
+        let count = |of: fn(&Fault) -> bool| plan.faults.iter().filter(|t| of(&t.fault)).count();
+        let cuts_at = |at| plan.faults.iter().filter(|t| t.at == at && t.fault.kind() == "cut").count();
+        ring +=
+            u64::from(plan.faults.iter().any(|t| plan.shape.voters >= 4 && cuts_at(t.at) as u64 >= plan.shape.voters));
+        bridge += u64::from(plan.faults.iter().any(|t| match &t.fault {
+            Fault::Cut { from, to, .. } => from.len() + to.len() == plan.shape.voters as usize - 1,
+            _ => false,
+        }));
+        storm += u64::from(count(|f| matches!(f, Fault::Crash { .. })) > 20);
+        again += u64::from(count(|f| matches!(f, Fault::CrashAll { .. })) > 1);
+    }
+    assert!([ring, bridge, storm, again].iter().all(|n| *n > SEEDS / 20), "{ring} {bridge} {storm} {again}");
+}
+
+#[test]
+fn numbers_have_about_equal_weight_for_each_power_of_two() {
+    let mut rng = Rng::new(1);
+    let mut octaves = [0; 8];
+    for _ in 0..8000 {
+        let n = log(&mut rng, 4, 1000);
+        assert!((4..=1000).contains(&n));
+        octaves[n.ilog2() as usize - 2] += 1;
+    }
+    assert!(octaves.iter().all(|n| (850..1150).contains(n)), "{octaves:?}");
+    assert_eq!((log(&mut rng, 5, 5), log(&mut rng, 9, 2)), (5, 9));
+}
