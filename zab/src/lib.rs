@@ -15,7 +15,7 @@
 //! | `broadcast` | PROPOSAL, ACK, COMMIT | append, acknowledge, commit |
 //! | `read` | linearizable reads by a confirmed SYNC | read index |
 //! | `membership` | observers and INFORM | learners |
-//! | `invariants` | what must hold in every state: [`Zab::check`] | the same |
+//! | [`invariants`] | what must hold: in every state [`Zab::check`], between nodes [`ZabOracle`]; seeded bugs, marks | the same |
 //!
 //! # Three nodes in one process
 //!
@@ -62,7 +62,7 @@ mod broadcast;
 mod config;
 mod core;
 mod election;
-mod invariants;
+pub mod invariants;
 mod membership;
 mod message;
 mod read;
@@ -70,6 +70,6 @@ mod recovery;
 
 pub use config::{Config, ConfigError};
 pub use core::{Hard, Zab};
-pub use invariants::Violation;
+pub use invariants::ZabOracle;
 pub use message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
 pub use recovery::{SyncOp, decide};

@@ -1,22 +1,22 @@
-//! What must hold in every state of one node. Tests and the simulator check it after every step; what concerns several
-//! nodes at once (one established leader per epoch, committed prefixes agree) they check themselves.
+//! What must hold. In every state of one node: here. Between nodes, and on their disks: `oracle`, and what messages
+//! promise: `vows`. Bugs seeded on purpose, so that it is known what all this finds: [`MUTANTS`].
 
-use common::types::{Member, NodeId};
+mod marks;
+mod mutants;
+mod oracle;
+mod subject;
+mod vows;
+
+pub use mutants::MUTANTS;
+pub use oracle::ZabOracle;
+
+use common::sim::subject::Violation;
+use common::types::Member;
 
 use crate::core::{Local, State, Zab};
 use crate::message::{NodeState, Zxid, fits};
 use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress, Stage as LeaderStage};
-
-/// A rule that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{node}: {rule}")]
-pub struct Violation {
-    /// Where.
-    pub node: NodeId,
-    /// Which, by its name.
-    pub rule: &'static str,
-}
 
 type Check = Result<(), &'static str>;
 
@@ -25,7 +25,8 @@ fn rule(name: &'static str, holds: bool) -> Check {
 }
 
 impl Zab {
-    /// Checks every rule; the error names the first that is broken. Takes time in the number of peers and runs in flight.
+    /// Checks every rule; the error names the first that is broken, by its name in the specification or as `Z-NBT`, a state
+    /// that should not be there. Takes time in the number of peers and runs in flight.
     pub fn check(&self) -> Result<(), Violation> {
         let me = &self.me;
         let all = check_local(me).and_then(|()| match &self.state {
@@ -33,7 +34,10 @@ impl Zab {
             State::Following(f) => check_following(me, f),
             State::Leading(l) => check_leading(me, l),
         });
-        all.map_err(|rule| Violation { node: me.id, rule })
+        all.map_err(|rule| {
+            let (oracle, rule) = rule.split_once(": ").filter(|(o, _)| o.contains('-')).unwrap_or(("Z-NBT", rule));
+            Violation::new(oracle, format!("{}: {rule}", me.id))
+        })
     }
 }
 

@@ -1,0 +1,310 @@
+//! What must hold between nodes, and on their disks: the oracle that a simulated world asks after every turn.
+//!
+//! The names are those of Apache's `Zab.tla` and of the paper (Junqueira, Reed, Serafini: *Zab*, DSN 2011, section 3 and
+//! appendix). What makes them cheap to check is that an entry's zxid says where it comes from: all entries of an epoch
+//! come from its one leader, count up from 1, and the first of them follows the last of the history which that leader
+//! began with. So the histories of all epochs together are a tree with one branching point for each epoch, every log is
+//! a path in it, and what was delivered is the trunk.
+//!
+//! | name | what it says |
+//! | --- | --- |
+//! | Z-LEAD | one node leads an epoch, once; nobody else gives out its NEWLEADER (Leadership1, Leadership2) |
+//! | Z-EPOCH | acceptedEpoch >= currentEpoch, both only grow, on disk too; currentEpoch is on a disk only behind the history of that epoch |
+//! | Z-INIT | a leader begins to broadcast when a quorum has NEWLEADER's history and currentEpoch on disk |
+//! | Z-PI | primary integrity: a leader that begins to broadcast has delivered all that was delivered in earlier epochs, and nothing more of them is delivered later |
+//! | Z-DUR | what is delivered is on the disks of a quorum |
+//! | Z-AGR | agreement: what two nodes delivered, one is a prefix of the other |
+//! | Z-INT | integrity: no log has an entry that no leader broadcast |
+//! | Z-TO | total order: what a node delivered stays, and nothing comes before it later |
+//! | Z-LPO | local primary order: an epoch's entries follow each other without gaps, from 1 |
+//! | Z-GPO | global primary order: a history of an epoch has nothing of a later one before it |
+//! | Z-PFX | prefix consistency: every log, in memory and on disk, is a prefix of the history of an epoch |
+//! | Z-ZXID | a counter does not pass the last one of its epoch |
+//! | Z-NBT | a state of a node that should not be there; see [`Zab::check`](crate::Zab::check) |
+//! | C-VOW | what a message says of its sender is on the sender's disk when it leaves; in `vows` |
+
+use std::collections::BTreeMap;
+
+use common::log::Span;
+use common::quorum::Voters;
+use common::sim::subject::{Oracle, Violation};
+use common::sim::truth::{Ids, Truth};
+use common::types::{Member, Micros, NodeId};
+
+use super::vows::Vows;
+use crate::core::{Hard, State, Zab};
+use crate::message::{Message, Zxid};
+use crate::recovery::leader::{Leading, Stage};
+
+type Check = Result<(), Violation>;
+
+/// Watches an ensemble. Keeps a few numbers for each epoch and node, whatever the length of the logs.
+#[derive(Debug)]
+pub struct ZabOracle {
+    voters: Voters,
+    reigns: BTreeMap<u64, Reign>,
+    /// What was delivered anywhere.
+    delivered: Ids,
+    nodes: BTreeMap<NodeId, Watch>,
+    vows: Vows,
+}
+
+/// An epoch, from the moment at which a quorum has promised it.
+#[derive(Clone, Copy, Debug)]
+struct Reign {
+    leader: NodeId,
+    /// The end of its initial history: what comes before its first entry in every log.
+    parent: Zxid,
+    /// The last counter that was broadcast.
+    proposed: u64,
+    established: bool,
+}
+
+/// How far a node was looked at.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Its epochs as last seen on its disk.
+    hard: Hard,
+    /// The end of its log on disk, which is in order.
+    on_disk: Zxid,
+    /// The end of its log in memory, which is in order.
+    in_memory: Zxid,
+    committed: Zxid,
+}
+
+/// The end of a log on disk, with the snapshot before it.
+pub(super) fn end(truth: &Truth<Hard>) -> Zxid {
+    truth.log.last().max(truth.snapshot)
+}
+
+fn first_id(s: &Span) -> Zxid {
+    Zxid::new(s.epoch, s.first)
+}
+
+fn last_id(s: &Span) -> Zxid {
+    Zxid::new(s.epoch, s.last)
+}
+
+impl Oracle<Zab> for ZabOracle {
+    fn new(voters: &Voters) -> Self {
+        Self {
+            voters: voters.clone(),
+            reigns: BTreeMap::new(),
+            delivered: Ids::default(),
+            nodes: BTreeMap::new(),
+            vows: Vows::default(),
+        }
+    }
+
+    fn booted(&mut self, core: &Zab, _: Member, truth: &Truth<Hard>) -> Check {
+        let node = core.me.id;
+        // R12 may raise acceptedEpoch to the log's last epoch, never lower it.
+        if core.me.hard.accepted_epoch < truth.hard.accepted_epoch
+            || core.me.hard.current_epoch != truth.hard.current_epoch
+        {
+            let what = format!("{node} starts with {:?} and has {:?} on disk", core.me.hard, truth.hard);
+            return Err(Violation::new("Z-EPOCH", what));
+        }
+        let watch = self.nodes.entry(node).or_default();
+        (watch.in_memory, watch.on_disk, watch.committed) = (Zxid::ZERO, Zxid::ZERO, core.me.committed);
+        self.look_at_disk(node, truth)?;
+        self.look_at_log(core)?;
+        self.look_at_commits(core, &[])
+    }
+
+    fn crashed(&mut self, node: NodeId) {
+        self.vows.crashed(node);
+    }
+
+    fn turned(&mut self, core: &Zab, _: Micros, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+        core.check()?;
+        if let State::Leading(l) = &core.state
+            && l.stage >= Stage::Synchronisation
+        {
+            self.look_at_leader(core, l, truths)?;
+        }
+        self.look_at_log(core)?;
+        if let Some(truth) = truth_of(truths, core.me.id) {
+            self.look_at_disk(core.me.id, truth)?;
+        }
+        self.look_at_commits(core, truths)
+    }
+
+    fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Check {
+        self.vows.sends(from, to, message, truth)
+    }
+}
+
+fn truth_of(truths: &[(NodeId, Truth<Hard>)], id: NodeId) -> Option<&Truth<Hard>> {
+    truths.binary_search_by_key(&id, |(id, _)| *id).ok().map(|i| &truths[i].1)
+}
+
+impl ZabOracle {
+    fn look_at_leader(&mut self, core: &Zab, l: &Leading, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+        let (node, parent) = (core.me.id, l.summary.1);
+        let begun = Reign { leader: node, parent, proposed: 0, established: false };
+        let reign = self.reigns.entry(l.epoch).or_insert(begun);
+        if (reign.leader, reign.parent) != (node, parent) {
+            let what = format!(
+                "epoch {} of {} with the history up to {} is led by {node} as well, with {parent}",
+                l.epoch, reign.leader, reign.parent
+            );
+            return Err(Violation::new("Z-LEAD", what));
+        }
+        if parent.epoch >= l.epoch {
+            let what = format!("{node} begins epoch {} with a history up to {parent}", l.epoch);
+            return Err(Violation::new("Z-GPO", what));
+        }
+        if !l.established() || reign.established {
+            return Ok(());
+        }
+        reign.established = true;
+        // A follower may have gone on to a later epoch since it acknowledged, and kept this history.
+        let has =
+            |v| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.hard.current_epoch >= l.epoch && t.has(parent));
+        if !self.voters.is_quorum(has) {
+            let what = format!("{node} leads epoch {}: no quorum has it and {parent} on disk", l.epoch);
+            return Err(Violation::new("Z-INIT", what));
+        }
+        let last = self.delivered.last();
+        if !self.descends(parent, last) {
+            let what = format!("{node} leads epoch {} with {parent}, without {last}, which was delivered", l.epoch);
+            return Err(Violation::new("Z-PI", what));
+        }
+        Ok(())
+    }
+
+    fn look_at_log(&mut self, core: &Zab) -> Check {
+        let (node, log) = (core.me.id, &core.me.log);
+        let last = log.last();
+        // A leader may have proposed and lost its role in the same turn.
+        if let Some(reign) = self.reigns.get_mut(&last.epoch)
+            && reign.leader == node
+            && last.counter > reign.proposed
+        {
+            reign.proposed = last.counter;
+            if last.counter > u64::from(core.me.config.counter_max) {
+                return Err(Violation::new("Z-ZXID", format!("{node} has proposed {last}")));
+            }
+        }
+        let watch = self.nodes.entry(node).or_default();
+        if watch.in_memory == last {
+            return Ok(());
+        }
+        let seen = if log.contains(watch.in_memory) { watch.in_memory } else { Zxid::ZERO };
+        watch.in_memory = last;
+        self.look_at_spans(node, "memory", log.base(), log.spans(), seen)
+    }
+
+    fn look_at_disk(&mut self, node: NodeId, truth: &Truth<Hard>) -> Check {
+        let watch = self.nodes.entry(node).or_default();
+        let (before, hard) = (watch.hard, truth.hard);
+        if hard != before {
+            watch.hard = hard;
+            if hard.accepted_epoch < before.accepted_epoch || hard.current_epoch < before.current_epoch {
+                let what = format!("{node} had {before:?} on disk, and now {hard:?}");
+                return Err(Violation::new("Z-EPOCH", what));
+            }
+            if hard.accepted_epoch < hard.current_epoch {
+                return Err(Violation::new("Z-EPOCH", format!("{node} has {hard:?} on disk")));
+            }
+            let history = self.reigns.get(&hard.current_epoch).map(|r| r.parent);
+            if hard.current_epoch > before.current_epoch && !history.is_some_and(|h| truth.has(h)) {
+                let what =
+                    format!("{node} has {hard:?} on disk, whose history ends at {history:?}, and {}", end(truth));
+                return Err(Violation::new("Z-EPOCH", what));
+            }
+        }
+        let last = truth.log.last();
+        let watch = self.nodes.entry(node).or_default();
+        if watch.on_disk == last {
+            return Ok(());
+        }
+        let seen = if truth.log.contains(watch.on_disk) { watch.on_disk } else { Zxid::ZERO };
+        watch.on_disk = last;
+        self.look_at_spans(node, "disk", truth.log.base(), truth.log.spans(), seen)
+    }
+
+    /// Looks at what comes after `seen`.
+    fn look_at_spans(&self, node: NodeId, whose: &str, base: Zxid, spans: &[Span], seen: Zxid) -> Check {
+        let from = spans.partition_point(|s| last_id(s) <= seen);
+        let mut before = from.checked_sub(1).map_or(base, |i| last_id(&spans[i]));
+        for s in &spans[from..] {
+            let first = first_id(s);
+            let broken = match self.reigns.get(&s.epoch) {
+                Some(r) if s.last > r.proposed => Some(("Z-INT", "which its leader has not broadcast")),
+                None => Some(("Z-INT", "of an epoch that nobody leads")),
+                Some(_) if before.epoch == s.epoch => {
+                    (first != before.plus(1)).then_some(("Z-LPO", "with a gap in the epoch"))
+                }
+                Some(_) if s.first != 1 => Some(("Z-LPO", "which is not the first of its epoch")),
+                Some(r) => (r.parent != before).then_some(("Z-PFX", "which follows something else in that epoch")),
+            };
+            if let Some((oracle, what)) = broken {
+                let what = format!("{node} has in its {whose} {first} to {}, after {before}, {what}", last_id(s));
+                return Err(Violation::new(oracle, what));
+            }
+            before = last_id(s);
+        }
+        Ok(())
+    }
+
+    fn look_at_commits(&mut self, core: &Zab, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+        let (node, upto) = (core.me.id, core.me.committed);
+        let watch = self.nodes.entry(node).or_default();
+        let before = std::mem::replace(&mut watch.committed, upto);
+        if upto < before {
+            return Err(Violation::new("Z-TO", format!("{node} had delivered {before}, and now {upto}")));
+        }
+        let last = self.delivered.last();
+        if upto <= last {
+            if self.delivered.contains(upto) {
+                return Ok(());
+            }
+            return Err(Violation::new("Z-AGR", format!("{node} delivers {upto}, others {last} without it")));
+        }
+        if !self.voters.is_quorum(|v| truth_of(truths, v).is_some_and(|t| t.has(upto))) {
+            return Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));
+        }
+        if !self.descends(upto, last) {
+            return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
+        }
+        let newest = self.reigns.iter().rev().find(|(_, r)| r.established);
+        if let Some((epoch, reign)) = newest
+            && upto.epoch < *epoch
+            && !self.descends(reign.parent, upto)
+        {
+            let what = format!("{node} delivers {upto}; epoch {epoch} was begun without it");
+            return Err(Violation::new("Z-PI", what));
+        }
+        self.deliver(upto);
+        Ok(())
+    }
+
+    /// Whether the history that ends at `id` has `ancestor` in it.
+    fn descends(&self, mut id: Zxid, ancestor: Zxid) -> bool {
+        while id.epoch > ancestor.epoch {
+            let Some(reign) = self.reigns.get(&id.epoch) else { return false };
+            id = reign.parent;
+        }
+        id.epoch == ancestor.epoch && id.counter >= ancestor.counter
+    }
+
+    /// Adds to what was delivered everything up to `upto`, which descends from it.
+    fn deliver(&mut self, upto: Zxid) {
+        let last = self.delivered.last();
+        let mut spans = Vec::new();
+        let mut id = upto;
+        while id.epoch > last.epoch {
+            spans.push((Zxid::new(id.epoch, 1), id.counter));
+            let Some(reign) = self.reigns.get(&id.epoch) else { break };
+            id = reign.parent;
+        }
+        if id > last {
+            spans.push((last.plus(1), id.counter));
+        }
+        for (first, counter) in spans.into_iter().rev() {
+            self.delivered.push(first, counter);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! ZAB as the simulator sees it: settings for a simulated ensemble.
+
+use common::rng::Rng;
+use common::sim::subject::{Subject, Timing};
+
+use super::ZabOracle;
+use super::marks::MARKS;
+use crate::config::Config;
+use crate::core::Zab;
+
+impl Subject for Zab {
+    type Oracle = ZabOracle;
+
+    fn config(timing: &Timing) -> Config {
+        config(timing)
+    }
+
+    fn marks() -> &'static [&'static str] {
+        MARKS
+    }
+
+    fn may_disconnect(reason: &str) -> bool {
+        MAY_DISCONNECT.contains(&reason)
+    }
+}
+
+/// What ends a session although nobody broke a rule: limits, silence, and a disk that does not give back what was stored.
+const MAY_DISCONNECT: &[&str] = &[
+    "its queue is full; it must synchronise anew",
+    "silent for longer than the limit",
+    "this leader has as many observers as it may",
+    "the history it needs cannot be read",
+    "there is no snapshot to send it",
+];
+
+/// A power of two times something, from `low` to below `high`: each order of magnitude is as likely as the next.
+fn log_uniform(rng: &mut Rng, low: u64, high: u64) -> u64 {
+    let octaves = u64::from((high / low).ilog2());
+    let floor = low << rng.between(0, octaves.max(1));
+    rng.between(floor, (floor * 2).min(high))
+}
+
+fn config(timing: &Timing) -> Config {
+    let ms = |micros: u64| (micros / 1000).max(1);
+    let ping_interval_ms = ms(timing.heartbeat.0).min(60_000);
+    let sync_limit_ms = ms(timing.election_timeout.0).max(ping_interval_ms * 2);
+    let timers = Config {
+        ping_interval_ms,
+        sync_limit_ms,
+        // The proportions of the defaults.
+        init_limit_ms: sync_limit_ms * 3,
+        finalize_wait_ms: (sync_limit_ms / 15).min(60_000),
+        notification_min_ms: ping_interval_ms,
+        notification_max_ms: (ping_interval_ms * 20).min(60_000),
+        ..Config::default()
+    };
+    if timing.limits == 0 {
+        return timers;
+    }
+    let mut rng = Rng::new(timing.limits);
+    // Small enough to be reached, large enough for a batch of the largest values that clients send.
+    let sync_batch_bytes = log_uniform(&mut rng, 1, 1 << 16);
+    let sync_window_bytes = sync_batch_bytes.max(log_uniform(&mut rng, 1 << 10, 1 << 18));
+    let uncommitted_max_bytes = log_uniform(&mut rng, 1 << 14, 1 << 20);
+    let queue_max_bytes = uncommitted_max_bytes.max(sync_window_bytes * 2) + log_uniform(&mut rng, 1 << 14, 1 << 18);
+    Config {
+        sync_batch_bytes: sync_batch_bytes as usize,
+        sync_window_bytes,
+        snapshot_chunk_bytes: log_uniform(&mut rng, 256, 1 << 16) as usize,
+        diff_max_entries: log_uniform(&mut rng, 1, 1 << 10),
+        uncommitted_max_bytes,
+        queue_max_bytes,
+        observers_max: rng.between(4, 9) as usize,
+        reads_max: log_uniform(&mut rng, 1, 1 << 8) as usize,
+        // Epochs that end because their counters do.
+        counter_max: if rng.between(0, 2) == 0 { u32::MAX } else { log_uniform(&mut rng, 1 << 8, 1 << 11) as u32 },
+        ..timers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::types::Micros;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever a plan says, the settings are allowed.
+        #[test]
+        fn settings_are_always_allowed(election in 0u64..100_000_000, heartbeat in 0u64..1_000_000_000, limits in any::<u64>()) {
+            let timing = Timing { election_timeout: Micros(election), heartbeat: Micros(heartbeat), limits };
+            prop_assert_eq!(config(&timing).validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn without_tight_limits_the_defaults_stay() {
+        let timing = Timing { election_timeout: Micros(300_000), heartbeat: Micros(50_000), limits: 0 };
+        let defaults = Config::default();
+        assert_eq!(config(&timing), Config { init_limit_ms: 900, ..defaults });
+    }
+}
