@@ -5,8 +5,13 @@
 //! [`trace`](crate::protocol::Effects::trace), whose anchor is a mark). A simulator that records on its thread gets counts;
 //! elsewhere a mark costs a look at a thread-local flag. Not for places that are passed for each entry.
 
+mod list;
+pub mod sources;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+pub use list::LIST;
 
 thread_local! {
     static RECORDER: RefCell<Option<BTreeMap<&'static str, u64>>> = const { RefCell::new(None) };

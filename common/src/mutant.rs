@@ -7,6 +7,10 @@
 //!
 //! A core stays a value: a mutant is switched on before a world starts and never within it.
 
+mod list;
+
+pub use list::LIST;
+
 /// A seeded bug, as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutant {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::requests::Ticket;
 use crate::entries::Entries;
 use crate::metrics::Counters;
+use crate::mutant;
 use crate::state_machine::{Applied, Applier, Frozen, StateMachine};
 use crate::types::LogId;
 
@@ -165,7 +166,10 @@ impl<S: StateMachine> ApplyWorker<S> {
                 out.push(ApplyEvent::Applied { upto: self.applier.applied(), answers });
             }
             ApplyOp::Query { ticket, query } => {
-                let (at, body) = (self.applier.applied(), self.applier.query(&query));
+                let (mut at, body) = (self.applier.applied(), self.applier.query(&query));
+                if mutant!("C14") {
+                    at = LogId::ZERO;
+                }
                 out.push(ApplyEvent::Answer { ticket, at, body });
             }
             ApplyOp::Describe { ticket } => {

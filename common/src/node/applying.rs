@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use super::apply::ApplyOp;
 use super::replica::Replica;
 use crate::entries::Entries;
+use crate::mark;
 use crate::protocol::{Input as CoreInput, Protocol};
 use crate::state_machine::Applied;
 use crate::storage::LogOp;
@@ -66,6 +67,7 @@ impl<P: Protocol> Replica<P> {
             return;
         }
         let Some(runs) = self.core.log().cached(self.applying.handed, self.applying.committed) else {
+            mark!("common/node/applying#flush_committed.fetch");
             self.applying.fetching = true;
             let (after, max_bytes) = (self.applying.handed, self.config.apply_piece_bytes);
             return self.out.log.push(LogOp::Fetch { peer: MYSELF, after, max_bytes });
@@ -76,6 +78,7 @@ impl<P: Protocol> Replica<P> {
             let mut rest = Some(run);
             while let Some(run) = rest.take() {
                 if self.applying.weight + size >= self.config.apply_window_bytes {
+                    mark!("common/node/applying#flush_committed.window");
                     return self.hand_over(piece, size);
                 }
                 let head = run.limit(self.config.apply_piece_bytes);
@@ -109,6 +112,7 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn fetched_for_applying(&mut self, after: LogId, entries: Option<Entries>) {
         self.applying.fetching = false;
         if after != self.applying.handed {
+            mark!("common/node/applying#fetched_for_applying.late");
             return;
         }
         match entries.and_then(|e| e.upto(self.applying.committed)) {

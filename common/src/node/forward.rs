@@ -17,6 +17,7 @@ use crate::client::wire::Answer;
 use crate::protocol::{Input as CoreInput, Protocol, Refusal};
 use crate::transport::{FrameError, Session};
 use crate::types::{NodeId, Role};
+use crate::{mark, mutant};
 
 /// A frame's header on the relay channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,7 @@ impl<P: Protocol> Replica<P> {
     }
 
     pub(super) fn forward_write(&mut self, leader: Session, write: Queued) {
+        mark!("common/node/forward#forward_write");
         let body = write.body.clone();
         let token = self.forwarded(leader, Forwarded::Write(write));
         self.relay(leader, Relay::Write { token }, body);
@@ -107,6 +109,7 @@ impl<P: Protocol> Replica<P> {
                 if self.led.role == Role::Leading {
                     self.write(ticket, body);
                 } else {
+                    mark!("common/node/forward#relay_frame.not_leading");
                     // Not forwarded any further: two nodes that take each other for the leader would play ball with it.
                     self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
                 }
@@ -122,6 +125,7 @@ impl<P: Protocol> Replica<P> {
 
     fn forward_answered(&mut self, from: Session, token: u64, answer: Answer, body: Bytes) {
         if self.forwards.leader != Some(from) {
+            mark!("common/node/forward#forward_answered.late");
             return;
         }
         match (self.forwards.open.remove(&token), answer) {
@@ -137,7 +141,11 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn abandon_forwards(&mut self) {
         for (_, open) in std::mem::take(&mut self.forwards.open) {
             match open {
-                Forwarded::Write(write) => self.answer(write.ticket, Answer::Unknown, Bytes::new()),
+                Forwarded::Write(write) if mutant!("C04") => self.refuse(write.ticket, Refusal::LeaderChanged),
+                Forwarded::Write(write) => {
+                    mark!("common/node/forward#abandon_forwards.unknown");
+                    self.answer(write.ticket, Answer::Unknown, Bytes::new());
+                }
                 Forwarded::Transfer(ticket) => self.refuse(ticket, Refusal::LeaderChanged),
             }
         }

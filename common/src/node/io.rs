@@ -7,6 +7,7 @@ use super::apply::{ApplyEvent, ApplyOp};
 use super::forward::Relay;
 use crate::client::wire::Response;
 use crate::codec::Message;
+use crate::mutant;
 use crate::storage::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
 use crate::transport::{Frame, Network, Session, channel};
 use crate::types::Member;
@@ -178,6 +179,10 @@ impl<M> Outputs<M> {
 
     /// Drops all that was promised or asked for and not yet handed out.
     pub(super) fn stop(&mut self, reason: String) {
+        if mutant!("C17") {
+            self.halt = Some(reason);
+            return;
+        }
         *self = Self { halt: Some(reason), ..Self::default() };
     }
 }

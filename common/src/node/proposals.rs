@@ -18,6 +18,7 @@ use crate::entries::{Batch, BatchBuilder};
 use crate::protocol::{Input as CoreInput, Protocol, Refusal};
 use crate::state_machine::Applied;
 use crate::types::{LogId, Micros, Role};
+use crate::{mark, mutant};
 
 /// A write that is not in any log yet.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ impl<P: Protocol> Replica<P> {
 
     /// The leader refused a forwarded write, as it does not lead: it waits here for the next one.
     pub(super) fn write_returned(&mut self, write: Queued) {
+        mark!("common/node/proposals#write_returned");
         self.writes.returned.push_back(write);
         self.writes.pause = Some(self.now.after(self.config.retry()));
     }
@@ -95,6 +97,7 @@ impl<P: Protocol> Replica<P> {
                     if self.requests.is_open(&write.ticket) {
                         self.forward_write(leader, write);
                     } else {
+                        mark!("common/node/proposals#flush_writes.left");
                         self.refuse(write.ticket, Refusal::Busy);
                     }
                 }
@@ -102,6 +105,7 @@ impl<P: Protocol> Replica<P> {
         }
         if self.led.role != Role::Leading || self.writes.pause.is_some() {
             while let Some(write) = self.writes.queue.pop_front_if(|w| w.deadline <= self.now) {
+                mark!("common/node/proposals#flush_writes.expired");
                 self.refuse(write.ticket, Refusal::NotLeader { leader: self.led.leader });
             }
         }
@@ -116,10 +120,12 @@ impl<P: Protocol> Replica<P> {
             match self.writes.verdict.take() {
                 Some(Ok((first, last))) => self.accepted(n, first, last),
                 Some(Err(Refusal::NotLeader { .. } | Refusal::LeaderChanged)) => {
+                    mark!("common/node/proposals#propose.not_leading");
                     self.writes.pause = Some(self.now.after(self.config.retry()));
                     return;
                 }
                 Some(Err(why)) => {
+                    mark!("common/node/proposals#propose.refused");
                     self.counters.requests_shed.add(n as u64);
                     for _ in 0..n {
                         let Some(write) = self.writes.queue.pop_front() else { break };
@@ -161,6 +167,10 @@ impl<P: Protocol> Replica<P> {
         self.writes.in_flight.push_back(last);
         for i in 0..n as u64 {
             let Some(write) = self.writes.queue.pop_front() else { break };
+            if mutant!("C01") {
+                self.answer(write.ticket, Answer::Written { at: first.plus(i) }, Bytes::from_static(&[0]));
+                continue;
+            }
             self.writes.outstanding.push_back((first.plus(i), write.ticket));
         }
     }
@@ -183,6 +193,11 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn abandon_proposals(&mut self) {
         self.writes.in_flight.clear();
         for (_, ticket) in std::mem::take(&mut self.writes.outstanding) {
+            mark!("common/node/proposals#abandon_proposals.unknown");
+            if mutant!("C03") {
+                self.refuse(ticket, Refusal::LeaderChanged);
+                continue;
+            }
             self.answer(ticket, Answer::Unknown, Bytes::new());
         }
     }

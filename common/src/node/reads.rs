@@ -18,6 +18,7 @@ use super::requests::Ticket;
 use crate::client::wire::ReadMode;
 use crate::protocol::{Input as CoreInput, Protocol, Refusal};
 use crate::types::{LogId, Micros};
+use crate::{mark, mutant};
 
 #[derive(Debug)]
 struct Read {
@@ -64,8 +65,14 @@ impl<P: Protocol> Replica<P> {
         let hold = self.now.after(self.config.hold());
         let read = Read { ticket, query, at_least, attempts: 0, deadline, hold };
         match mode {
-            ReadMode::Linearizable => self.reads.fresh.push_back(read),
-            ReadMode::Local => self.reads.waiting.entry(at_least).or_default().push(read),
+            ReadMode::Linearizable if !mutant!("C05") => self.reads.fresh.push_back(read),
+            _ => {
+                if at_least > self.applying.covered {
+                    mark!("common/node/reads#read.waits");
+                }
+                let at_least = if mutant!("C08") { LogId::ZERO } else { at_least };
+                self.reads.waiting.entry(at_least).or_default().push(read);
+            }
         }
     }
 
@@ -76,12 +83,24 @@ impl<P: Protocol> Replica<P> {
             return;
         }
         self.reads.pause = None;
-        if self.reads.fresh.is_empty() || self.reads.barriers.len() >= self.config.barriers_in_flight {
+        if self.reads.fresh.is_empty() {
+            return;
+        }
+        if mutant!("C06")
+            && let Some((_, group)) = self.reads.barriers.back_mut()
+        {
+            return group.extend(self.reads.fresh.drain(..));
+        }
+        if self.reads.barriers.len() >= self.config.barriers_in_flight {
+            mark!("common/node/reads#flush_reads.full");
             return;
         }
         let id = self.reads.next_barrier;
         self.reads.next_barrier += 1;
-        let group = std::mem::take(&mut self.reads.fresh).into();
+        let group: Vec<Read> = std::mem::take(&mut self.reads.fresh).into();
+        if group.len() > 1 {
+            mark!("common/node/reads#flush_reads.shared");
+        }
         self.reads.barriers.push_back((id, group));
         self.step(CoreInput::ReadBarrier { id });
     }
@@ -95,8 +114,12 @@ impl<P: Protocol> Replica<P> {
 
     /// A barrier is confirmed: its reads may go on once everything up to `at` is applied.
     pub(super) fn read_ready(&mut self, id: u64, at: LogId) {
+        if at > self.applying.covered {
+            mark!("common/node/reads#read_ready.waits");
+        }
         for read in self.barrier(id) {
-            self.reads.waiting.entry(at.max(read.at_least)).or_default().push(read);
+            let at = if mutant!("C07") { LogId::ZERO } else { at.max(read.at_least) };
+            self.reads.waiting.entry(at).or_default().push(read);
         }
     }
 
@@ -105,8 +128,10 @@ impl<P: Protocol> Replica<P> {
         for mut read in self.barrier(id).into_iter().rev() {
             read.attempts += 1;
             if read.attempts >= self.config.read_attempts || self.now >= read.hold {
+                mark!("common/node/reads#read_failed.refused");
                 self.refuse(read.ticket, why.clone());
             } else {
+                mark!("common/node/reads#read_failed.again");
                 self.reads.fresh.push_front(read);
                 self.reads.pause = Some(self.now.after(self.config.retry()));
             }
@@ -146,6 +171,7 @@ impl<P: Protocol> Replica<P> {
         // A barrier nobody waits for any more must not keep others from being asked.
         barriers.retain(|(_, group)| !group.is_empty());
         for read in late {
+            mark!("common/node/reads#expire_reads.late");
             self.refuse(read.ticket, Refusal::NotLeader { leader: self.led.leader });
         }
     }

@@ -29,9 +29,11 @@ use crate::log::LogView;
 use crate::metrics::Counters;
 use crate::protocol::{Boot, Effect, Effects, Input as CoreInput, Leadership, Protocol, Refusal};
 use crate::quorum::Voters;
+use crate::state_machine::Applied;
 use crate::storage::{LogEvent, LogLine, LogOp, SnapshotOp};
 use crate::transport::{Frame, FrameError, Session, channel};
 use crate::types::{LogId, Member, Micros, NodeId, Role};
+use crate::{mark, mutant};
 
 /// How a replica starts.
 pub struct ReplicaBoot<P: Protocol> {
@@ -258,6 +260,10 @@ impl<P: Protocol> Replica<P> {
             Effect::Commit { upto } => {
                 self.applying.commit(upto);
                 self.writes.committed(upto);
+                if mutant!("C02") {
+                    let answer = Answer::Written { at: upto };
+                    self.applied_answers(vec![Applied { at: upto, answer, body: Bytes::from_static(&[0]) }]);
+                }
             }
             Effect::Accepted { first, last } => self.writes.verdict = Some(Ok((first, last))),
             Effect::Refused(why) => self.writes.verdict = Some(Err(why)),
@@ -327,7 +333,8 @@ impl<P: Protocol> Replica<P> {
     }
 
     fn peer_frame(&mut self, from: Session, frame: Frame) {
-        if self.peers.session(from.peer) != Some(from) {
+        if self.peers.session(from.peer) != Some(from) && !mutant!("N03") {
+            mark!("common/node/replica#peer_frame.late");
             return;
         }
         let outcome = match frame.channel {
@@ -339,6 +346,7 @@ impl<P: Protocol> Replica<P> {
             }
         };
         if let Err(error) = outcome {
+            mark!("common/node/replica#peer_frame.unreadable");
             self.counters.bad_frames.add(1);
             tracing::warn!(peer = %from.peer, %error, "a message cannot be read");
             self.disconnect(from.peer, "a message that cannot be read");
@@ -362,7 +370,9 @@ impl<P: Protocol> Replica<P> {
 
     fn log_event(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Durable { cuts, .. } if cuts < self.cuts => {}
+            LogEvent::Durable { cuts, .. } if cuts < self.cuts && !mutant!("D18") => {
+                mark!("common/node/replica#log_event.cut");
+            }
             LogEvent::Durable { upto, .. } => {
                 self.tracer.input("disk", || [("op", "durable".into()), ("at", id_value(upto))]);
                 match self.snapshots.resetting() {

@@ -15,6 +15,7 @@ use super::replica::Replica;
 use crate::client::wire::{Answer, Ask, Envelope, Request, Response};
 use crate::protocol::{Protocol, Refusal};
 use crate::transport::Session;
+use crate::{mark, mutant};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,7 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn admit(&mut self, origin: Origin, bytes: usize) -> Option<Ticket> {
         let ticket = self.requests.admit(&self.config, origin, bytes);
         if ticket.is_none() {
+            mark!("common/node/requests#admit.busy");
             self.counters.requests_shed.add(1);
             self.reply(origin, Answer::Refused(Refusal::Busy), Bytes::new());
         }
@@ -118,6 +120,7 @@ impl<P: Protocol> Replica<P> {
         match origin {
             Origin::Client { conn, request } => {
                 if !self.requests.clients.contains_key(&conn) {
+                    mark!("common/node/requests#reply.left");
                     return;
                 }
                 self.tracer.note("client", || {
@@ -131,11 +134,12 @@ impl<P: Protocol> Replica<P> {
                 let response = Response { id: request, answer };
                 self.out.clients.push(ClientOut::Reply { conn, response, body });
             }
-            Origin::Peer { session, token } => {
-                if self.peers.session(session.peer) == Some(session) {
-                    self.relay(session, Relay::Answer { token, answer }, body);
+            Origin::Peer { session, token } => match self.peers.session(session.peer) {
+                Some(now) if now == session || mutant!("N04") => {
+                    self.relay(now, Relay::Answer { token, answer }, body);
                 }
-            }
+                _ => mark!("common/node/requests#reply.old_session"),
+            },
         }
     }
 

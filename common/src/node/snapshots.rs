@@ -19,6 +19,7 @@ use crate::protocol::{Input as CoreInput, Protocol};
 use crate::state_machine::Frozen;
 use crate::storage::{LogOp, SnapshotEvent, SnapshotOp};
 use crate::types::{LogId, NodeId};
+use crate::{mark, mutant};
 
 #[derive(Debug, Default)]
 enum Own {
@@ -118,14 +119,20 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn frozen(&mut self, at: LogId, state: Box<dyn Frozen>) {
         if self.snapshots.installing() || at <= self.snapshots.newest {
             // A newer one came from the leader meanwhile.
+            mark!("common/node/snapshots#frozen.overtaken");
             self.snapshots.own = Own::Idle;
             return;
         }
         self.snapshots.own = Own::Storing;
+        if mutant!("D16") {
+            self.snapshots.compacting.push_back(None);
+            self.out.log.push(LogOp::Compact { upto: at });
+        }
         self.out.snapshot.push(SnapshotOp::Store { snapshot: at, state });
     }
 
     fn stored(&mut self, snapshot: LogId) {
+        mark!("common/node/snapshots#stored");
         self.counters.snapshots_stored.add(1);
         self.snapshots.own = Own::Idle;
         self.snapshots.newest = self.snapshots.newest.max(snapshot);
@@ -161,10 +168,12 @@ impl<P: Protocol> Replica<P> {
         }
         self.snapshots.newest = self.snapshots.newest.max(snapshot);
         if keep_tail {
+            mark!("common/node/snapshots#received.keep_tail");
             self.snapshots.compacting.push_back(None);
             self.out.log.push(LogOp::Compact { upto: snapshot });
             self.restore(snapshot);
         } else {
+            mark!("common/node/snapshots#received.reset");
             self.snapshots.install = Install::Resetting { snapshot };
             self.cuts += 1;
             self.out.log.push(LogOp::Reset { base: snapshot });
@@ -183,6 +192,7 @@ impl<P: Protocol> Replica<P> {
         if !matches!(self.snapshots.install, Install::Restoring { snapshot: s } if s == snapshot) {
             return self.halt(format!("the state machine loaded {snapshot}, which was not asked for"));
         }
+        mark!("common/node/snapshots#restored");
         self.counters.snapshots_installed.add(1);
         self.snapshots.install = Install::None;
         (self.snapshots.entries, self.snapshots.bytes) = (0, 0);
@@ -197,6 +207,7 @@ impl<P: Protocol> Replica<P> {
             SnapshotEvent::Written { snapshot, end } => self.step(CoreInput::SnapshotWritten { snapshot, end }),
             SnapshotEvent::Received { snapshot } => self.received(snapshot),
             SnapshotEvent::Refused { snapshot, reason } => {
+                mark!("common/node/snapshots#snapshot_event.refused");
                 tracing::warn!(%snapshot, reason, "a received snapshot was refused");
                 if matches!(self.snapshots.install, Install::Finishing { .. }) {
                     self.snapshots.install = Install::None;

@@ -14,6 +14,7 @@ use super::stream::{damaged, get_array, get_id, get_u64, put_id, put_u64};
 use super::{Frozen, StateMachine};
 use crate::client::wire::{Answer, Envelope};
 use crate::entries::{Entries, EntryKind};
+use crate::mutant;
 use crate::types::LogId;
 
 /// What came of one command entry.
@@ -67,6 +68,9 @@ impl<S: StateMachine> Applier<S> {
 
     fn apply_one(&mut self, at: LogId, payload: &[u8]) -> (Answer, Bytes) {
         match postcard::take_from_bytes::<Envelope>(payload) {
+            Ok((Envelope::Write { .. }, command)) if mutant!("C09") => {
+                (Answer::Written { at }, self.machine.apply(command))
+            }
             Ok((Envelope::Write { session, seq, floor }, command)) => {
                 self.sessions.write(at, session, seq, floor, || self.machine.apply(command))
             }
@@ -108,7 +112,10 @@ impl<S: StateMachine> Applier<S> {
 
     /// Everything as it is now, to be written as a snapshot. Takes no time that grows with the state.
     pub fn freeze(&self) -> Box<dyn Frozen> {
-        let (machine, sessions) = (self.machine.freeze(), self.sessions.freeze());
+        let (machine, mut sessions) = (self.machine.freeze(), self.sessions.freeze());
+        if mutant!("C10") {
+            sessions = Sessions::new(self.limits).freeze();
+        }
         Box::new(FrozenApplier { applied: self.applied, sessions, machine })
     }
 

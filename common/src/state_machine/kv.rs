@@ -44,6 +44,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::stream::{checked_len, damaged, get_array, get_into, get_u32, get_u64, put_u32, put_u64};
 use super::{Frozen, StateMachine};
+use crate::mutant;
 
 /// A change to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,7 +264,7 @@ impl KvStore {
             Command::CompareAndSet { key, expected, value } => {
                 if let Some(answer) = self.too_long(key, Some(value)) {
                     answer
-                } else if self.get(key) == expected {
+                } else if self.get(key) == expected || mutant!("C15") && expected.is_none() {
                     self.put(key, value)
                 } else {
                     Answer::Differs { found: self.get(key) }
@@ -364,6 +365,9 @@ impl StateMachine for KvStore {
         }
         let (count, hash) = (get_u64(input)?, get_u64(input)?);
         let mut fresh = Self::with_limits(self.limits);
+        if mutant!("C16") {
+            fresh.limits.value_bytes = 32;
+        }
         let (mut key, mut value, mut before) = (Vec::new(), Vec::new(), None);
         for _ in 0..count {
             let key_len = checked_len("a key's length", get_u32(input)?.into(), self.limits.key_bytes)?;
@@ -378,8 +382,15 @@ impl StateMachine for KvStore {
             fresh.hash = fresh.hash.wrapping_add(pair_hash(&key, &value));
             fresh.map.insert(shared, value.as_slice().into());
         }
-        if fresh.hash != hash {
+        if fresh.hash != hash && !mutant!("D17") {
             return Err(damaged(format_args!("the pairs have the hash {:#x}, not {hash:#x}", fresh.hash)));
+        }
+        if mutant!("C13") {
+            for (key, value) in &self.map {
+                if fresh.get(key).is_none() {
+                    let _ = fresh.put(key, value);
+                }
+            }
         }
         *self = fresh;
         Ok(())

@@ -32,6 +32,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::stream::{checked_len, damaged, get_array, get_id, get_into, get_u32, get_u64, put_id, put_u32, put_u64};
 use crate::client::wire::{Answer, SessionId};
 use crate::types::LogId;
+use crate::{mark, mutant};
 
 /// Bounds of the session table. They decide what a write does, so they must be the same on all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +201,7 @@ impl Sessions {
     ) -> (Answer, Bytes) {
         let limits = self.limits;
         let Some(session) = self.map.get_mut(&id) else {
+            mark!("common/state_machine/sessions#write.no_session");
             return (Answer::NoSession, Bytes::new());
         };
         let session = Arc::make_mut(session);
@@ -214,8 +216,16 @@ impl Sessions {
 
         let place = seq.checked_sub(session.floor).filter(|p| floor <= seq && *p < limits.window);
         let (answer, body) = match place.map(|p| (p as usize, session.slots.get(p as usize))) {
-            None => (Answer::BadSequence { floor: session.floor, seq }, Bytes::new()),
-            Some((_, Some(Slot::Kept { at, body }))) => (Answer::Written { at: *at }, body.clone()),
+            None if mutant!("C11") && seq < session.floor => (Answer::Written { at }, run()),
+            None => {
+                mark!("common/state_machine/sessions#write.below_floor");
+                (Answer::BadSequence { floor: session.floor, seq }, Bytes::new())
+            }
+            Some((_, Some(Slot::Kept { at, body }))) => {
+                mark!("common/state_machine/sessions#write.again");
+                let body = if mutant!("C12") { Bytes::from_static(&[0]) } else { body.clone() };
+                (Answer::Written { at: *at }, body)
+            }
             Some((_, Some(Slot::Forgotten { at }))) => (Answer::Forgotten { at: *at }, Bytes::new()),
             Some((place, Some(Slot::Empty) | None)) => {
                 let body = run();

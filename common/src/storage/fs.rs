@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
+use crate::{mark, mutant};
 
 /// A file system.
 pub trait Fs: Debug + Send + Sync + 'static {
@@ -92,8 +93,15 @@ impl Named {
         while done < data.len() {
             match self.file.write_at(offset + done as u64, &data[done..]) {
                 Ok(0) => return Err(self.error("write", io::ErrorKind::WriteZero.into())),
-                Ok(n) => done += n,
+                Ok(_) if mutant!("D07") => return Ok(()),
+                Ok(n) => {
+                    done += n;
+                    if done < data.len() {
+                        mark!("common/storage/fs#write_all_at.short");
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if mutant!("D11") && e.kind() == io::ErrorKind::StorageFull => return Ok(()),
                 Err(e) => return Err(self.error("write", e)),
             }
         }
@@ -124,7 +132,10 @@ impl Named {
     }
 
     pub(crate) fn sync_data(&mut self) -> Result<(), StorageError> {
-        let done = self.file.sync_data();
+        let mut done = self.file.sync_data();
+        if mutant!("D06") && done.is_err() {
+            done = self.file.sync_data();
+        }
         done.map_err(|e| self.error("fdatasync", e))
     }
 
@@ -140,6 +151,9 @@ impl Named {
 
 /// [`Fs::sync_dir`] with an error that names the directory.
 pub(crate) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), StorageError> {
+    if mutant!("D02") {
+        return Ok(());
+    }
     fs.sync_dir(dir).map_err(|e| StorageError::io("fsync the directory", dir, e))
 }
 

@@ -22,6 +22,7 @@ use super::error::StorageError;
 use super::fs::{Fs, Named, list, rename, sync_dir, unlink};
 use crate::metrics::Counters;
 use crate::types::NodeId;
+use crate::{mark, mutant};
 
 const NAME: &str = "hard";
 const ASIDE: &str = "hard.tmp";
@@ -73,6 +74,7 @@ impl HardFile {
     ) -> Result<(Self, bool), StorageError> {
         let names = list(&**fs, dir)?;
         if names.iter().any(|n| n == ASIDE) {
+            mark!("common/storage/hard#open.unfinished");
             unlink(&**fs, &dir.join(ASIDE))?;
         }
         let exists = names.iter().any(|n| n == NAME);
@@ -102,7 +104,7 @@ impl HardFile {
     /// Writes the file as it is in memory, durably.
     pub(crate) fn write(&mut self) -> Result<(), StorageError> {
         let path = self.dir.join(NAME);
-        let aside = self.dir.join(ASIDE);
+        let aside = self.dir.join(if mutant!("D12") { NAME } else { ASIDE });
         let body = postcard::to_stdvec(&self.body).expect("strings and bytes always serialize");
         let mut bytes = Vec::with_capacity(HEADER + body.len() + 4);
         bytes.extend_from_slice(MAGIC);
@@ -120,8 +122,12 @@ impl HardFile {
         let mut file = Named::create(&*self.fs, aside)?;
         file.write_all_at(0, &bytes)?;
         self.counters.fsyncs.add(1);
-        file.sync_all()?;
-        rename(&*self.fs, &file.path, &path)?;
+        if !mutant!("D03") {
+            file.sync_all()?;
+        }
+        if !mutant!("D12") {
+            rename(&*self.fs, &file.path, &path)?;
+        }
         sync_dir(&*self.fs, &self.dir)
     }
 }

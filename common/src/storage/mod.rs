@@ -45,6 +45,7 @@ use self::snapshot::Store;
 use self::wal::Wal;
 use crate::log::LogView;
 use crate::metrics::Counters;
+use crate::mutant;
 use crate::types::LogId;
 
 /// A node's folder, opened: what it holds, and who works on it from here on. The folder stays locked until both workers
@@ -92,7 +93,14 @@ impl Storage {
             return Err(forgotten(dir, "there are snapshots"));
         }
         let snapshot = snapshots.newest_valid()?.unwrap_or(LogId::ZERO);
-        let (wal, log) = Wal::open(fs, &log_dir, config, counters, snapshot, !exists)?;
+        let mut wal = Wal::open(fs, &log_dir, config, counters, snapshot, !exists);
+        if mutant!("D10") && matches!(wal, Err(StorageError::Damaged { .. })) {
+            for name in fs::list(&**fs, &log_dir)? {
+                fs::unlink(&**fs, &log_dir.join(name))?;
+            }
+            wal = Wal::open(fs, &log_dir, config, counters, snapshot, true);
+        }
+        let (wal, log) = wal?;
         if !exists {
             if !wal.is_pristine() {
                 return Err(forgotten(dir, "there are log entries"));

@@ -25,6 +25,7 @@ use super::fs::{Fs, Named, list, rename, sync_dir, unlink};
 use crate::protocol::Chunk;
 use crate::state_machine::Frozen;
 use crate::types::LogId;
+use crate::{mark, mutant};
 
 const MAGIC: &[u8; 8] = b"duetsnap";
 const VERSION: u32 = 1;
@@ -70,6 +71,7 @@ impl Snapshots {
     pub(crate) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Self, StorageError> {
         for name in list(&**fs, dir)? {
             if name == STORING || name == RECEIVING {
+                mark!("common/storage/snapshot#open.unfinished");
                 unlink(&**fs, &dir.join(name))?;
             }
         }
@@ -91,7 +93,10 @@ impl Snapshots {
         for id in self.ids()? {
             match self.verify(&self.path(id), id) {
                 Ok(()) => return Ok(Some(id)),
-                Err(e @ StorageError::Damaged { .. }) => warn!("passing over a damaged snapshot: {e}"),
+                Err(e @ StorageError::Damaged { .. }) => {
+                    mark!("common/storage/snapshot#newest_valid.damaged");
+                    warn!("passing over a damaged snapshot: {e}");
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -133,6 +138,7 @@ impl Snapshots {
         let ids = self.ids()?;
         let old: Vec<_> = ids.iter().filter(|old| **old != id).skip(keep.saturating_sub(1)).collect();
         for id in old {
+            mark!("common/storage/snapshot#publish.remove");
             unlink(&*self.fs, &self.path(*id))?;
         }
         Ok(())
@@ -186,7 +192,7 @@ impl SnapshotBody {
     fn piece(&mut self, buf: &mut [u8]) -> Result<usize, StorageError> {
         if self.left == 0 {
             let crc = crc32c::crc32c_append(self.crc, &self.body.to_le_bytes());
-            if crc != self.expected {
+            if crc != self.expected && !mutant!("D17") {
                 return Err(StorageError::damaged(&self.file.path, self.offset + 8, "the checksum is wrong"));
             }
             return Ok(0);
@@ -295,7 +301,9 @@ impl Store {
         let crc = crc32c::crc32c_append(out.crc, &out.buf);
         out.put(&crc.to_le_bytes())?;
         out.drain()?;
-        out.file.sync_all()?;
+        if !mutant!("D15") {
+            out.file.sync_all()?;
+        }
         self.snapshots.publish(&out.file.path, id, self.keep)?;
         Ok(out.written)
     }
@@ -310,8 +318,15 @@ impl Store {
         let ids = self.snapshots.ids()?;
         let (id, offset) = match (id.filter(|id| ids.contains(id)), ids.first()) {
             (Some(id), _) => (id, offset),
-            (None, Some(newest)) => (*newest, if id.is_none() { offset } else { 0 }),
-            (None, None) => return Ok(None),
+            (None, Some(newest)) if id.is_none() => (*newest, offset),
+            (None, Some(newest)) => {
+                mark!("common/storage/snapshot#piece.gone");
+                (*newest, 0)
+            }
+            (None, None) => {
+                mark!("common/storage/snapshot#piece.none");
+                return Ok(None);
+            }
         };
         let at = if let Some(at) = self.sending.iter().position(|(open, ..)| *open == id) {
             at
@@ -340,9 +355,11 @@ impl Store {
             self.receiving = Some(Receiving { id: chunk.snapshot, total: chunk.total, end: 0, file });
         }
         let Some(r) = &mut self.receiving else {
+            mark!("common/storage/snapshot#receive.not_begun");
             return Ok(Err(format!("a piece at byte {} of a snapshot that was not begun", chunk.offset)));
         };
         if (r.id, r.total, r.end) != (chunk.snapshot, chunk.total, chunk.offset) || chunk.end() > r.total {
+            mark!("common/storage/snapshot#receive.misfit");
             let reason = format!(
                 "a piece {}..{} of {} bytes of {}, after {} of {} bytes of {}",
                 chunk.offset,
@@ -378,11 +395,15 @@ impl Store {
             }
         };
         if verdict.is_err() {
+            mark!("common/storage/snapshot#finish.refused");
             unlink(&*self.snapshots.fs, &r.file.path)?;
             return Ok(verdict);
         }
         let mut file = r.file;
-        file.sync_all()?;
+        if !mutant!("D15") {
+            file.sync_all()?;
+        }
+        mark!("common/storage/snapshot#finish");
         self.snapshots.publish(&file.path, id, self.keep)?;
         self.sending.retain(|(open, ..)| *open != id);
         Ok(Ok(()))
@@ -390,7 +411,10 @@ impl Store {
 
     fn drop_received(&mut self) -> Result<(), StorageError> {
         match self.receiving.take() {
-            Some(r) => unlink(&*self.snapshots.fs, &r.file.path),
+            Some(r) => {
+                mark!("common/storage/snapshot#drop_received");
+                unlink(&*self.snapshots.fs, &r.file.path)
+            }
             None => Ok(()),
         }
     }

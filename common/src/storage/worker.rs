@@ -18,6 +18,7 @@ use super::hard::HardFile;
 use super::ops::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
 use super::snapshot::Store;
 use super::wal::Wal;
+use crate::{mark, mutant};
 
 /// A listing for an operator stops after so many payload bytes.
 const SHOW_BYTES: usize = 4 << 20;
@@ -48,7 +49,9 @@ impl LogWorker {
         }
         if self.failed.is_none()
             && let Err(e) = self.carry_out(ops, out)
+            && !mutant!("D23")
         {
+            mark!("common/storage/worker#log.failed");
             error!("the log failed: {e}");
             self.failed = Some(e.to_string());
         }
@@ -82,7 +85,9 @@ impl LogWorker {
                     out.push(LogEvent::Compacted { base: self.wal.compact(upto)? });
                 }
                 LogOp::SaveHard(hard) => {
-                    self.commit(out)?;
+                    if !mutant!("D13") {
+                        self.commit(out)?;
+                    }
                     self.hard.save(hard)?;
                     out.push(LogEvent::HardSaved);
                 }
@@ -130,6 +135,7 @@ impl SnapshotWorker {
             return SnapshotEvent::Failed(text.clone());
         }
         self.carry_out(op).unwrap_or_else(|e| {
+            mark!("common/storage/worker#snapshot.failed");
             error!("the snapshot store failed: {e}");
             self.failed = Some(e.to_string());
             SnapshotEvent::Failed(e.to_string())

@@ -34,6 +34,7 @@ use crate::entries::Entries;
 use crate::log::LogView;
 use crate::metrics::Counters;
 use crate::types::LogId;
+use crate::{mark, mutant};
 
 /// An open log. After any error it must not be used any more; its owner sees to that.
 #[derive(Debug)]
@@ -106,7 +107,9 @@ impl Wal {
         let end = self.segments[self.segments.len() - 1].end;
         if self.synced < end {
             self.counters.fsyncs.add(1);
-            self.active.sync_data()?;
+            if !mutant!("D01") {
+                self.active.sync_data()?;
+            }
             self.synced = end;
         }
         Ok(())
@@ -128,7 +131,12 @@ impl Wal {
 
     /// Goes on in a new segment, once the old one is durable to its end.
     fn roll(&mut self) -> Result<(), StorageError> {
-        self.sync()?;
+        mark!("common/storage/wal#roll");
+        if mutant!("D22") {
+            self.write()?;
+        } else {
+            self.sync()?;
+        }
         let old = &self.segments[self.segments.len() - 1];
         self.start_segment(SegmentHeader { number: old.number + 1, base: old.last, start: Start::Continues })
     }
@@ -149,13 +157,16 @@ impl Wal {
         }
         self.sync()?;
         if after == self.last() {
+            mark!("common/storage/wal#truncate.nothing");
             return Ok(());
         }
+        mark!("common/storage/wal#truncate");
         let number = self.segments[self.segments.len() - 1].number + 1;
         self.start_segment(SegmentHeader { number, base: after, start: Start::Cut })?;
         let active = self.segments.pop_back().expect("it was just started");
         // No sync, as in `reset`.
         while let Some(void) = self.segments.pop_back_if(|s| s.base >= after) {
+            mark!("common/storage/wal#truncate.segment");
             unlink(&*self.fs, &Segment::path(&self.dir, void.number))?;
         }
         if let Some(segment) = self.segments.back_mut() {
@@ -168,7 +179,9 @@ impl Wal {
 
     /// Removes segments all of whose entries are at or below `upto`; gives the new base. The active segment stays.
     pub(crate) fn compact(&mut self, upto: LogId) -> Result<LogId, StorageError> {
-        while self.segments.len() > 1 && self.segments[0].last <= upto {
+        let covered = |s: &Segment| s.last <= upto || mutant!("D24") && s.base < upto;
+        while self.segments.len() > 1 && covered(&self.segments[0]) {
+            mark!("common/storage/wal#compact.segment");
             self.remove_durably(self.segments[0].number)?;
             self.segments.pop_front();
             self.ids.compact(self.segments[0].base);
@@ -178,6 +191,7 @@ impl Wal {
 
     /// Drops the whole log, durably; it starts again after `base`.
     pub(crate) fn reset(&mut self, base: LogId) -> Result<(), StorageError> {
+        mark!("common/storage/wal#reset");
         self.buf.clear();
         let old: Vec<u64> = self.segments.iter().map(|s| s.number).collect();
         let number = old.last().expect("there is an active segment") + 1;

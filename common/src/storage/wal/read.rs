@@ -8,12 +8,17 @@ use super::{Named, StorageError, Wal};
 use crate::entries::{BatchBuilder, Entries, EntryKind};
 use crate::storage::ops::LogLine;
 use crate::types::LogId;
+use crate::{mark, mutant};
 
 impl Wal {
     /// One run of the entries after `after`: at most `max_bytes` of payload, but at least one entry. None when `after`
     /// is not in the log, or nothing follows it.
     pub(crate) fn fetch(&mut self, after: LogId, max_bytes: usize) -> Result<Option<Entries>, StorageError> {
-        let Some(first) = self.ids.next(after) else { return Ok(None) };
+        let Some(first) = self.ids.next(after) else {
+            mark!("common/storage/wal/read#fetch.gone");
+            return Ok(None);
+        };
+        mark!("common/storage/wal/read#fetch");
         self.write()?;
         let segment = &self.segments[self.segments.partition_point(|s| s.last < first)];
         let mut batch = BatchBuilder::default();
@@ -72,7 +77,7 @@ impl Wal {
         let mut scan = Scan::new(file, segment.number, segment.seek(after), segment.end);
         loop {
             match scan.next()? {
-                Scanned::Record(header, _) if header.id > segment.last => return Ok(()),
+                Scanned::Record(header, _) if header.id > segment.last && !mutant!("D20") => return Ok(()),
                 Scanned::Record(header, payload) => {
                     if header.id > after && !visit(header.id, header.kind, payload) {
                         return Ok(());

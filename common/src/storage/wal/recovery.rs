@@ -28,6 +28,7 @@ use crate::storage::config::StorageConfig;
 use crate::storage::error::StorageError;
 use crate::storage::fs::{Fs, Named, list, sync_dir, unlink};
 use crate::types::LogId;
+use crate::{mark, mutant};
 
 /// Runs of the loaded tail hold at most so many bytes (but at least one entry).
 const RUN_BYTES: usize = 256 << 10;
@@ -70,8 +71,10 @@ impl Wal {
         }
         let mut active = active.expect("there is a segment");
         counters.fsyncs.add(1);
-        write_again(&mut active, reader.unsynced, segments[segments.len() - 1].end)?;
-        sync_dir(&**fs, dir)?;
+        if !mutant!("D21") {
+            write_again(&mut active, reader.unsynced, segments[segments.len() - 1].end)?;
+            sync_dir(&**fs, dir)?;
+        }
         let ids = LogView::restore(base, reader.spans.clone(), Vec::new(), 0);
         let mut wal = Self {
             fs: Arc::clone(fs),
@@ -84,9 +87,13 @@ impl Wal {
             active,
             buf: Vec::new(),
         };
-        let log = if wal.ids.contains(snapshot) {
+        let log = if wal.ids.contains(snapshot) || mutant!("D19") {
+            if snapshot > base {
+                mark!("common/storage/wal/recovery#open.snapshot_inside");
+            }
             LogView::restore(base, reader.spans, reader.tail.finish(), config.cache_bytes)
         } else {
+            mark!("common/storage/wal/recovery#open.reset");
             info!(%snapshot, base = %wal.base(), last = %wal.last(), "the log does not hold the snapshot's last entry and starts again after it");
             wal.reset(snapshot)?;
             LogView::new(snapshot, config.cache_bytes)
@@ -112,8 +119,9 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
             return Err(StorageError::damaged(&file.path, 16, format!("the header of segment {}", header.number)));
         }
         // Records are written only after the header was synced.
-        let unfinished = header.is_none() && file.size()? <= SEGMENT_HEADER;
+        let unfinished = header.is_none() && file.size()? <= SEGMENT_HEADER && !mutant!("D25");
         if unfinished && Some(number) == numbers.last() {
+            mark!("common/storage/wal/recovery#find_segments.unfinished");
             warn!(file = %file.path.display(), "removing a log segment that a crash left unfinished");
             unlink(fs, &file.path)?;
             sync_dir(fs, dir)?;
@@ -123,6 +131,7 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
     }
     let start = found.iter().rposition(|(_, h)| h.is_some_and(|h| h.start == Start::Log)).unwrap_or(0);
     for (number, _) in found.drain(..start) {
+        mark!("common/storage/wal/recovery#find_segments.before_reset");
         unlink(fs, &Segment::path(dir, number))?;
     }
     let mut headers: Vec<SegmentHeader> = Vec::with_capacity(found.len());
@@ -132,8 +141,12 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
         let Some(header) = header else {
             return Err(StorageError::damaged(&path, 0, "not the header of a log segment"));
         };
+        if mutant!("D08") && header.start == Start::Cut {
+            continue;
+        }
         // What lies wholly after a cut is void. Any of it may be gone already.
         if cut.is_some_and(|cut| header.base >= cut) {
+            mark!("common/storage/wal/recovery#find_segments.void");
             unlink(fs, &path)?;
             continue;
         }
@@ -199,6 +212,7 @@ impl Reader {
         let cut = next.filter(|n| n.start == Start::Cut).map(|n| n.base);
         let what = loop {
             if cut == Some(self.last) {
+                mark!("common/storage/wal/recovery#read.cut");
                 segment.end = size;
                 return Ok(segment);
             }
@@ -221,13 +235,19 @@ impl Reader {
                     segment.note(record.id, payload.len());
                 }
                 Scanned::Bad(what) => break what,
-                Scanned::End => return Ok(segment),
+                Scanned::End => {
+                    if next.is_none() && segment.last == header.base {
+                        mark!("common/storage/wal/recovery#read.empty");
+                    }
+                    return Ok(segment);
+                }
             }
         };
         if next.is_some() {
             return Err(StorageError::damaged(&file.path, segment.end, what));
         }
         torn::judge(file, header.number, segment.end, size, what)?;
+        mark!("common/storage/wal/recovery#read.torn");
         warn!(
             file = %file.path.display(),
             offset = segment.end,

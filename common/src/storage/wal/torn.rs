@@ -15,6 +15,7 @@ use super::record::{Header, RECORD_HEADER};
 use super::scan::{Scan, Scanned};
 use crate::storage::error::StorageError;
 use crate::storage::fs::Named;
+use crate::{mark, mutant};
 
 const SECTOR: u64 = 512;
 const PIECE: u64 = 256 << 10;
@@ -22,6 +23,9 @@ const PIECE: u64 = 256 << 10;
 /// Looks at what follows the invalid bytes at `bad` in the last segment, whose file ends at `end`. Ok says that the
 /// log may be cut there.
 pub(super) fn judge(file: &Named, segment: u64, bad: u64, end: u64, what: &str) -> Result<(), StorageError> {
+    if mutant!("D05") {
+        return Ok(());
+    }
     let mut first_valid = None;
     let mut from = bad + 1;
     // Bytes spent on things that look like records and are not; a payload can be full of them.
@@ -33,6 +37,7 @@ pub(super) fn judge(file: &Named, segment: u64, bad: u64, end: u64, what: &str) 
             let at = scan.offset;
             let Scanned::Record(header, _) = scan.next()? else { break };
             if at.saturating_sub(u64::from(header.unsynced)) > bad {
+                mark!("common/storage/wal/torn#judge.damage");
                 let after = format!("{what}, before a valid record at byte {at} that was written later");
                 return Err(StorageError::damaged(&file.path, bad, after));
             }
@@ -45,10 +50,15 @@ pub(super) fn judge(file: &Named, segment: u64, bad: u64, end: u64, what: &str) 
     }
     match first_valid {
         Some(valid) if !has_unwritten_sector(file, bad, valid)? => {
+            mark!("common/storage/wal/torn#judge.changed");
             let after = format!("{what}, before a valid record at byte {valid}");
             Err(StorageError::damaged(&file.path, bad, after))
         }
-        _ => Ok(()),
+        Some(_) => {
+            mark!("common/storage/wal/torn#judge.hole");
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 

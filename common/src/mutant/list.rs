@@ -1,0 +1,92 @@
+//! The bugs seeded in this crate: storage (`D`), transport (`N`), and what a replica does for clients (`C`).
+//! Those of the protocols are listed beside the protocols.
+
+use super::Mutant;
+
+/// A bug that somebody really had.
+const fn real(name: &'static str, what: &'static str, source: &'static str, oracle: &'static str) -> Mutant {
+    Mutant { name, what, source, real: true, oracle }
+}
+
+/// A rule broken.
+const fn rule(name: &'static str, what: &'static str, source: &'static str, oracle: &'static str) -> Mutant {
+    Mutant { name, what, source, real: false, oracle }
+}
+
+/// All of them, by name.
+pub static LIST: &[Mutant] = &[
+    real(
+        "C01",
+        "a write is answered when it is appended",
+        "nats-server#7564 (acknowledged before it is safe)",
+        "C-ACK",
+    ),
+    rule("C02", "a write is answered when it is committed, with an answer made up", "Raft, section 5.3", "C-LIN"),
+    rule("C03", "a leader that lost its office says that its proposals were refused", "Raft, section 8", "C-LIN"),
+    rule("C04", "a forwarded write whose answer cannot come is said to be refused", "Raft, section 8", "C-LIN"),
+    real("C05", "a linearizable read asks for no barrier", "etcd#741", "C-LIN"),
+    real("C06", "a read joins a barrier that began before it came", "etcd#20418", "C-LIN"),
+    real("C07", "a read is answered before the entries below its barrier are applied", "etcd#16666", "C-LIN"),
+    rule("C08", "a local read ignores what its client has seen", "Terry et al., PDIS 1994: monotonic reads", "C-SEQ"),
+    real("C09", "a write sent twice is carried out twice", "etcd#18424", "C-ONCE"),
+    real("C10", "the session table is missing from snapshots", "curvine#676 (forgotten by the next leader)", "C-STATE"),
+    rule("C11", "a number below a session's floor is carried out", "Ongaro's dissertation, section 6.3", "C-ONCE"),
+    rule(
+        "C12",
+        "a repeated write gets another answer than the first time",
+        "Ongaro's dissertation, section 6.3",
+        "C-ONCE",
+    ),
+    real("C13", "what a snapshot does not hold survives its loading", "jgroups-raft#301", "C-STATE"),
+    rule(
+        "C14",
+        "a read's answer does not say how much it has seen",
+        "Terry et al., PDIS 1994: monotonic reads",
+        "C-SEQ",
+    ),
+    rule("C15", "a key expected to be absent may be there", "the store's specification", "C-LIN"),
+    rule("C16", "a store loaded from a snapshot has other limits than its peers'", "Schneider, CSUR 1990", "C-STATE"),
+    rule("C17", "what was ready leaves after the halt", "Rebello et al., USENIX ATC 2020", "C-HALT"),
+    real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
+    real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
+    rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-VOW"),
+    rule("D04", "a record's checksum is not checked", "Ganesan et al., FAST 2017", "C-PREFIX"),
+    real("D05", "damage within the log is taken for a torn end", "nats-server#7549", "C-RECOV"),
+    real("D06", "a failed sync is tried again", "WiredTiger WT-4045", "C-VOW"),
+    rule("D07", "a short write counts as whole", "write(2)", "C-VOW"),
+    real("D08", "entries that were cut off come back at the next start", "pebble#567", "C-RECOV"),
+    rule("D09", "a record's checksum does not cover its id and kind", "Alagappan et al., FAST 2018", "C-RECOV"),
+    real("D10", "a node whose log cannot be read starts with an empty one", "NuRaft#185", "C-RECOV"),
+    real("D11", "a full disk is ignored", "RaftKeeper#287", "C-VOW"),
+    rule("D12", "the hard state is written in place", "Pillai et al., OSDI 2014", "C-RECOV"),
+    real("D13", "the hard state is saved before the entries in front of it", "etcd#10219", "C-RECOV"),
+    rule("D14", "entries are written behind a cut that is not durable", "Raft, figure 2: stable storage", "C-VOW"),
+    real("D15", "a snapshot has its name before its bytes are synced", "consul#3362", "C-RECOV"),
+    real("D16", "the log is cut before the snapshot is durable", "ClickHouse#111339", "C-RECOV"),
+    real("D17", "a snapshot's checksum is not checked", "atomix#1038", "C-STATE"),
+    rule("D18", "what was durable before a cut is believed after it", "etcd-io/raft: storage writes and ABA", "C-VOW"),
+    real("D19", "recovery keeps a log that contradicts the snapshot", "openraft#559", "C-RECOV"),
+    rule("D20", "entries that were cut off are read back for a peer", "Raft, section 5.3", "C-PREFIX"),
+    rule("D21", "what was read at the start counts as durable", "Rebello et al., USENIX ATC 2020", "C-VOW"),
+    real("D22", "a full segment is left before it is synced", "braft#254", "C-VOW"),
+    real("D23", "after an error of the disk, work on the log goes on", "RaftKeeper#321", "C-VOW"),
+    real("D24", "a segment is removed which still has needed entries", "ZOOKEEPER-2420", "C-RECOV"),
+    real("D25", "a segment that a crash left unfinished is taken for damage", "ZOOKEEPER-2332", "C-RECOV"),
+    rule("N01", "no limit to a frame's length", "the frame's format", "C-RES"),
+    rule("N02", "a frame's checksum is not checked", "Stone and Partridge, SIGCOMM 2000", "C-PREFIX"),
+    rule("N03", "frames of a session that is over are taken in", "Zab, section 2.2: FIFO channels", "C-NBT"),
+    rule("N04", "an answer to a forwarded write goes to a session that did not ask", "the relay's tokens", "C-LIN"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mark::sources::named_in_sources;
+
+    #[test]
+    fn the_list_is_what_the_sources_ask_for() {
+        let names: Vec<&str> = LIST.iter().map(|m| m.name).collect();
+        let asked = named_in_sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src"), "mutant!(\"");
+        assert_eq!(names, asked);
+    }
+}
