@@ -7,14 +7,18 @@
 //! | [`plan`] | everything decided before a run: the cluster, its surroundings, what goes wrong and when |
 //! | [`plan_text`] | a plan as text, to be kept, read and edited |
 //! | [`swarm`] | from a seed to a plan |
+//! | [`shrink`](mod@shrink) | a failing plan made small |
+//! | [`chart`] | the last events of a run as a message sequence chart |
 //! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
 //! | [`truth`] | what is durable on a disk, read from the disk itself |
 
+pub mod chart;
 pub mod outcome;
 pub mod plan;
 pub mod plan_text;
+pub mod shrink;
 pub mod stream;
 pub mod subject;
 pub mod swarm;

@@ -19,7 +19,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use super::plan::{Plan, Shape, Timed};
+use super::plan::{Plan, Shape, Target, Timed};
 use super::stream::Streams;
 use crate::rng::Rng;
 use crate::types::Micros;
@@ -47,6 +47,21 @@ pub fn standard(protocol: &str, seed: u64) -> Plan {
 pub fn calm(protocol: &str, seed: u64) -> Plan {
     let shape = Shape { span: Micros::from_millis(10_000), ..shape::standard() };
     Plan { protocol: protocol.to_owned(), seed, shape, faults: Vec::new() }
+}
+
+/// Whether what destroys confirmed bytes strikes fewer than half of the voters in this plan, whoever leads when it does.
+pub fn minority_struck(plan: &Plan) -> bool {
+    let mut victims = Vec::new();
+    for target in plan.faults.iter().filter(|t| t.fault.destroys()).flat_map(|t| t.fault.targets()) {
+        match target {
+            Target::Node(node) if node.0 > plan.shape.voters => {}
+            Target::Node(node) => victims.push(node),
+            Target::Leader | Target::Other(_) => return false,
+        }
+    }
+    victims.sort_unstable();
+    victims.dedup();
+    (victims.len() as u64) < plan.shape.voters.div_ceil(2)
 }
 
 /// Scenarios first, then single faults as long as there is room.

@@ -36,19 +36,29 @@ fn disks_that_lose_what_they_confirmed_are_a_minority() {
     let mut struck = 0;
     for seed in 0..SEEDS {
         let plan = plan("raft", seed);
-        let mut victims: Vec<NodeId> = Vec::new();
-        for timed in plan.faults.iter().filter(|t| t.fault.destroys()) {
-            let targets = timed.fault.targets();
-            let [Target::Node(n)] = targets[..] else { panic!("{seed}: {timed} strikes whoever is there") };
-            victims.push(n);
-        }
-        victims.retain(|n| n.0 <= plan.shape.voters);
-        victims.sort_unstable();
-        victims.dedup();
-        assert!(victims.len() as u64 * 2 < plan.shape.voters, "{seed}: {victims:?}");
-        struck += usize::from(!victims.is_empty());
+        assert!(minority_struck(&plan), "{seed}");
+        struck += u64::from(plan.faults.iter().any(|t| t.fault.destroys()));
     }
-    assert!(struck as u64 > SEEDS / 2, "{struck}");
+    assert!(struck > SEEDS / 2, "{struck}");
+    let rot = |node| Timed { at: Micros(0), fault: Fault::BitRot { node } };
+    let node = |n| rot(Target::Node(NodeId(n)));
+    let mut plan = calm("raft", 0);
+    plan.shape.observers = 1;
+    for (voters, faults, allowed) in [
+        (1, vec![], true),
+        (1, vec![node(1)], false),
+        (1, vec![node(2)], true),
+        (2, vec![node(1)], false),
+        (3, vec![node(1), node(1), node(4)], true),
+        (3, vec![node(1), node(2)], false),
+        (4, vec![node(1), node(2)], false),
+        (5, vec![node(1), node(2)], true),
+        (5, vec![rot(Target::Leader)], false),
+        (5, vec![rot(Target::Other(0))], false),
+    ] {
+        (plan.shape.voters, plan.faults) = (voters, faults);
+        assert_eq!(minority_struck(&plan), allowed, "{plan}");
+    }
 }
 
 #[test]
