@@ -1,7 +1,15 @@
 //! What is durable on one node's disk, read from the disk itself.
 //!
 //! The oracles C-ACK, C-VOW and C-RECOV judge promises by this and not by what the node believes, so a missing fsync
-//! is found the first time somebody relies on it, without a crash at the right moment.
+//! is found the first time somebody relies on it, without a crash at the right moment. [`TruthReader`] reads it, at a cost
+//! that grows with what is new, and finds what recovery would find.
+
+mod log;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use self::reader::{Entered, TruthReader};
 
 use crate::log::Span;
 use crate::types::LogId;

@@ -24,7 +24,7 @@ use crate::metrics::Counters;
 use crate::types::NodeId;
 use crate::{mark, mutant};
 
-const NAME: &str = "hard";
+pub(crate) const NAME: &str = "hard";
 const ASIDE: &str = "hard.tmp";
 const MAGIC: &[u8; 8] = b"duethard";
 const VERSION: u32 = 1;
@@ -130,6 +130,12 @@ impl HardFile {
         }
         sync_dir(&*self.fs, &self.dir)
     }
+}
+
+/// Whether there is a file in `dir`, and the hard state in it, whosever it is.
+pub(crate) fn saved(fs: &dyn Fs, dir: &Path) -> Result<(bool, Option<Vec<u8>>), StorageError> {
+    let exists = list(fs, dir)?.iter().any(|n| n == NAME);
+    Ok((exists, if exists { read(fs, dir)?.hard } else { None }))
 }
 
 fn read(fs: &dyn Fs, dir: &Path) -> Result<Body, StorageError> {

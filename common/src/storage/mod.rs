@@ -14,12 +14,12 @@
 mod config;
 mod error;
 pub mod fs;
-mod hard;
+pub(crate) mod hard;
 pub mod mem_fs;
 pub mod ops;
 mod real_fs;
 mod snapshot;
-mod wal;
+pub(crate) mod wal;
 mod worker;
 
 #[cfg(test)]

@@ -80,6 +80,11 @@ impl Snapshots {
         Ok(Self { fs: Arc::clone(fs), dir: dir.to_owned() })
     }
 
+    /// The snapshots in `dir`, as they are: nothing is cleaned up or synced.
+    pub(crate) fn view(fs: Arc<dyn Fs>, dir: &Path) -> Self {
+        Self { fs, dir: dir.to_owned() }
+    }
+
     /// The ids of the snapshots there are, newest first. Not verified.
     pub fn ids(&self) -> Result<Vec<LogId>, StorageError> {
         let mut ids: Vec<LogId> = list(&*self.fs, &self.dir)?.iter().filter_map(|name| id_of(name)).collect();

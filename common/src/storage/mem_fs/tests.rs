@@ -1,6 +1,10 @@
 //! The file system that loses power, itself under test.
 
+use std::collections::BTreeSet;
+use std::io;
+
 use super::*;
+use crate::storage::fs::{File, Fs};
 
 const DIR: &str = "/d";
 

@@ -33,7 +33,7 @@ pub(super) fn script(node: &mut Node) -> Result<(), String> {
 }
 
 /// What a crash keeps: None drops everything that was not synced.
-fn crash(node: &Node, keeping: Option<u64>) {
+pub(super) fn crash(node: &Node, keeping: Option<u64>) {
     match keeping {
         None => node.fs.crash(),
         Some(seed) => node.fs.crash_keeping(seed),
@@ -86,7 +86,7 @@ fn a_new_folder_survives_a_power_cut_at_every_step() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Batch(Vec<Op>),
     Store(prop::sample::Index),
     Compact,
@@ -99,7 +99,7 @@ enum Step {
 }
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Append(u64, u64, usize),
     Truncate(prop::sample::Index),
     SaveHard(u8),
@@ -113,7 +113,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec(op(), 1..5).prop_map(Step::Batch),
         1 => any::<prop::sample::Index>().prop_map(Step::Store),
@@ -127,7 +127,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Carries out a step; Err when power failed in it.
-fn take(node: &mut Node, step: &Step) -> Result<(), String> {
+pub(super) fn take(node: &mut Node, step: &Step) -> Result<(), String> {
     let snapshot = node.state().snapshot;
     match step {
         Step::Batch(ops) => {

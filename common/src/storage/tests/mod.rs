@@ -6,6 +6,7 @@ mod faults;
 mod model;
 mod reading;
 mod snapshots;
+mod truth;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

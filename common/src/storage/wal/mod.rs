@@ -14,6 +14,7 @@
 //! - `compact` removes segments from the front, one durable removal at a time.
 //! - `reset` first makes a new segment durable whose header says that the log starts there, then removes the others.
 
+pub(crate) mod image;
 mod read;
 mod record;
 mod recovery;
@@ -26,7 +27,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::record::{Place, RECORD_HEADER};
-use self::segment::{SEGMENT_HEADER, Segment, SegmentHeader, Start};
+pub(crate) use self::segment::Start;
+use self::segment::{SEGMENT_HEADER, Segment, SegmentHeader};
 use super::config::StorageConfig;
 use super::error::StorageError;
 use super::fs::{Fs, Named, sync_dir, unlink};

@@ -33,7 +33,7 @@ const INDEX_EVERY: u64 = 64 << 10;
 
 /// What a segment is to the older ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// It goes on where the one before ends.
     Continues = 0,
     /// The log starts here, whatever older segments there still are.
@@ -66,7 +66,7 @@ impl SegmentHeader {
     }
 
     /// None if these bytes are no header; an error if they are the header of another version.
-    fn decode(bytes: &[u8], path: &Path) -> Result<Option<Self>, StorageError> {
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Option<Self>, StorageError> {
         if bytes.len() < SEGMENT_HEADER as usize
             || &bytes[..8] != MAGIC
             || crc32c::crc32c(&bytes[..40]) != u32_at(bytes, 40)

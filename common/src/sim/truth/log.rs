@@ -1,0 +1,179 @@
+//! The log on a disk, put together from its segments as recovery does.
+
+use std::path::Path;
+
+use super::Ids;
+use super::reader::Entered;
+use crate::entries::EntryKind;
+use crate::storage::mem_fs::{MemFs, Told};
+use crate::storage::wal::Start;
+use crate::storage::wal::image::{SegmentImage, Stop};
+use crate::types::LogId;
+
+/// A segment with a durable name.
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    file: Told,
+    image: Result<SegmentImage, String>,
+}
+
+impl Segment {
+    fn new(number: u64, file: Told) -> Self {
+        let image = file.read(|bytes, _| SegmentImage::new(number, bytes));
+        Self { number, file, image }
+    }
+
+    /// Looks at the file again. Says whether it is as before but for entries added at the end.
+    fn look(&mut self, new: &mut Vec<Entered>) -> bool {
+        let Self { number, file, image } = self;
+        file.read(|bytes, fresh| match image {
+            Ok(known) if fresh as u64 >= known.end => {
+                known.read_on(bytes, entered(new));
+                known.stop.is_none()
+            }
+            _ => {
+                *image = SegmentImage::new(*number, bytes);
+                false
+            }
+        })
+    }
+
+    fn header(&self) -> Option<(LogId, Start)> {
+        self.image.as_ref().ok()?.header
+    }
+}
+
+/// Notes entries as they are read.
+fn entered(new: &mut Vec<Entered>) -> impl FnMut(LogId, LogId, EntryKind, &[u8]) {
+    |prev, id, kind, payload| {
+        let content = xxhash_rust::xxh3::xxh3_64_with_seed(payload, kind as u64);
+        new.push(Entered { id, prev, content });
+    }
+}
+
+/// What is durable of a log.
+#[derive(Debug)]
+pub(super) struct DurableLog {
+    /// By number.
+    segments: Vec<Segment>,
+    /// Which of them make up the log, oldest first.
+    kept: Vec<usize>,
+    /// The log, unless recovery would refuse it.
+    pub(super) ids: Result<Ids, String>,
+    /// Something changed that [`settle`](Self::settle) has not yet seen.
+    stale: bool,
+}
+
+impl DurableLog {
+    pub(super) fn new() -> Self {
+        Self { segments: Vec::new(), kept: Vec::new(), ids: Ok(Ids::default()), stale: false }
+    }
+
+    /// Whether there is not even an empty log, as in a new node's folder.
+    pub(super) fn is_missing(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// These are the durable names of its directory.
+    pub(super) fn names(&mut self, names: Vec<(String, Told)>) {
+        let mut old = std::mem::take(&mut self.segments);
+        for (name, file) in names {
+            let Some(number) = SegmentImage::number_of(&name) else { continue };
+            let known = old.iter().position(|s| s.number == number && s.file == file);
+            self.segments.push(known.map_or_else(|| Segment::new(number, file), |i| old.swap_remove(i)));
+        }
+        self.stale = true;
+    }
+
+    /// Bytes of this file are new. Says whether it is one of the log's.
+    pub(super) fn file(&mut self, file: &Told, new: &mut Vec<Entered>) -> bool {
+        // The last one, nearly always.
+        let Some(i) = self.segments.iter().rposition(|s| s.file == *file) else { return false };
+        let before = new.len();
+        let added = self.segments[i].look(new);
+        match &mut self.ids {
+            Ok(ids) if added && !self.stale && self.kept.last() == Some(&i) => {
+                new[before..].iter().for_each(|e| ids.push(e.id, e.id.counter));
+            }
+            _ => self.stale = true,
+        }
+        true
+    }
+
+    /// Puts the log together again, if need be.
+    pub(super) fn settle(&mut self, fs: &MemFs, dir: &Path, new: &mut Vec<Entered>) {
+        if std::mem::take(&mut self.stale) {
+            self.ids = self.choose().and_then(|()| self.join(fs, dir, new));
+        }
+    }
+
+    /// Which segments make up the log. Those from before it was started anew do not, nor those that lie after a cut.
+    fn choose(&mut self) -> Result<(), String> {
+        self.kept.clear();
+        let mut start = 0;
+        let mut images = Vec::with_capacity(self.segments.len());
+        for (i, segment) in self.segments.iter().enumerate() {
+            let image = segment.image.as_ref().map_err(Clone::clone)?;
+            if image.is_unfinished() && i + 1 == self.segments.len() {
+                break;
+            }
+            if image.header.is_some_and(|(_, start)| start == Start::Log) {
+                start = i;
+            }
+            images.push(image);
+        }
+        let mut cut: Option<LogId> = None;
+        let mut continued_by = None;
+        for (i, image) in images.iter().enumerate().skip(start).rev() {
+            let (base, start) = image.header.ok_or_else(|| format!("segment {} has no header", image.number))?;
+            if cut.is_some_and(|cut| base >= cut) {
+                continue;
+            }
+            if continued_by.is_some_and(|next| next != image.number + 1) {
+                return Err(format!("no segment {}", image.number + 1));
+            }
+            if start == Start::Cut {
+                cut = Some(base);
+            }
+            continued_by = (start == Start::Continues).then_some(image.number);
+            self.kept.push(i);
+        }
+        self.kept.reverse();
+        Ok(())
+    }
+
+    /// The ids of the chosen segments one after the other, each up to where the next says that the log was cut.
+    fn join(&mut self, fs: &MemFs, dir: &Path, new: &mut Vec<Entered>) -> Result<Ids, String> {
+        let mut ids = Ids::default();
+        for (n, i) in self.kept.iter().enumerate() {
+            let next = self.kept.get(n + 1).and_then(|next| self.segments[*next].header());
+            self.segments[*i].look(new);
+            let image = self.segments[*i].image.as_ref().map_err(Clone::clone)?;
+            let (base, _) = image.header.ok_or("no header")?;
+            if n == 0 {
+                ids.reset(base);
+            }
+            if base != ids.last() {
+                return Err(format!("segment {} starts after {base}, not after {}", image.number, ids.last()));
+            }
+            for span in &image.spans {
+                ids.push(LogId::new(span.epoch, span.first), span.last);
+            }
+            match next {
+                Some((cut, Start::Cut)) if ids.contains(cut) => ids.cut(cut),
+                Some(_) => match image.stop {
+                    Some(Stop::Bad(what)) => return Err(format!("{what} in segment {}", image.number)),
+                    Some(Stop::Misplaced(_)) => image.judge(&fs.told(), dir)?,
+                    None => {}
+                },
+                None => image.judge(&fs.told(), dir)?,
+            }
+        }
+        Ok(ids)
+    }
+}
