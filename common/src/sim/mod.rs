@@ -13,8 +13,11 @@
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
 //! | [`truth`] | what is durable on a disk, read from the disk itself |
+//! | [`clients`] | who asks: sessions, retries, duplicates, and a history of it |
+//! | [`witness`] | whether every answer fits the committed commands, as it comes |
 
 pub mod chart;
+pub mod clients;
 pub mod outcome;
 pub mod plan;
 pub mod plan_text;
@@ -23,3 +26,4 @@ pub mod stream;
 pub mod subject;
 pub mod swarm;
 pub mod truth;
+pub mod witness;
