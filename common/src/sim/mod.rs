@@ -12,12 +12,14 @@
 //! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
+//! | [`net`] | sessions between replicas, and what goes wrong on links |
 //! | [`truth`] | what is durable on a disk, read from the disk itself |
 //! | [`clients`] | who asks: sessions, retries, duplicates, and a history of it |
 //! | [`witness`] | whether every answer fits the committed commands, as it comes |
 
 pub mod chart;
 pub mod clients;
+pub mod net;
 pub mod outcome;
 pub mod plan;
 pub mod plan_text;

@@ -245,6 +245,25 @@ impl FrameQueue {
         self.frames
     }
 
+    /// Takes the next bytes out, at most `max` of them and as they lie in memory, for a wire that keeps them by reference.
+    pub fn take_bytes(&mut self, max: usize) -> Option<Bytes> {
+        if self.segments.is_empty() {
+            self.seal();
+        }
+        let first = self.segments.front_mut()?;
+        let n = max.min(first.bytes.len());
+        if n == 0 {
+            return None;
+        }
+        self.bytes -= n;
+        if n < first.bytes.len() {
+            return Some(first.bytes.split_to(n));
+        }
+        let segment = self.segments.pop_front()?;
+        self.frames -= segment.frames;
+        Some(segment.bytes)
+    }
+
     /// Forgets everything that waits.
     pub fn clear(&mut self) {
         *self = Self::new(self.limits);
@@ -330,6 +349,8 @@ impl Flavor for Arena<'_> {
 #[derive(Debug)]
 pub struct FrameDecoder {
     limits: FrameLimits,
+    /// Bytes that came as they lie in memory; `buf` is empty while there are any.
+    given: Bytes,
     buf: BytesMut,
     /// The size of the allocation under `buf`.
     allocated: usize,
@@ -341,7 +362,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// A decoder at the start of a stream.
     pub fn new(limits: FrameLimits) -> Self {
-        Self { limits, buf: BytesMut::new(), allocated: 0, missing: 0, failed: None }
+        Self { limits, given: Bytes::new(), buf: BytesMut::new(), allocated: 0, missing: 0, failed: None }
     }
 
     /// The buffer to read into, with room for more. Never more than the larger of a chunk and four times what came.
@@ -362,9 +383,29 @@ impl FrameDecoder {
         &mut self.buf
     }
 
+    /// Takes bytes that came without a copy, instead of reading into [`buffer`](Self::buffer). Call
+    /// [`next_frame`](Self::next_frame) until it gives no more before the next piece.
+    pub fn feed(&mut self, bytes: Bytes) {
+        self.set_aside();
+        if self.buf.is_empty() {
+            self.given = bytes;
+        } else {
+            self.buffer();
+            self.buf.extend_from_slice(&bytes);
+        }
+    }
+
+    /// The given bytes that are no whole frame wait where others are added to them.
+    fn set_aside(&mut self) {
+        if !self.given.is_empty() {
+            self.buffer();
+            self.buf.extend_from_slice(&std::mem::take(&mut self.given));
+        }
+    }
+
     /// Bytes of an unfinished frame.
     pub fn pending(&self) -> usize {
-        self.buf.len()
+        self.buf.len() + self.given.len()
     }
 
     /// The next whole frame; None until more bytes come.
@@ -376,50 +417,71 @@ impl FrameDecoder {
         if let Err(error) = &result {
             self.failed = Some(error.clone());
             self.buf = BytesMut::new();
+            self.given = Bytes::new();
         }
         result
     }
 
     fn cut(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(length) = word(&self.buf, 0) else {
-            self.missing = 0;
-            return Ok(None);
+        let bytes = if self.given.is_empty() { &self.buf[..] } else { &self.given[..] };
+        let shape = match measure(bytes, &self.limits)? {
+            Measure::Whole(shape) => shape,
+            Measure::Missing(n) => {
+                self.missing = n;
+                self.set_aside();
+                return Ok(None);
+            }
         };
-        if length > self.limits.max_frame && !mutant!("N01") {
-            mark!("common/transport/frame#cut.too_large");
-            return Err(FrameError::TooLarge { found: length.into(), limit: self.limits.max_frame });
-        }
-        if length < COUNTED as u32 {
-            return Err(FrameError::TooShort { found: length });
-        }
-        let (Some(found), Some(shape)) = (word(&self.buf, 4), word(&self.buf, 8)) else {
-            self.missing = PREFIX - COUNTED + length as usize - self.buf.len();
-            return Ok(None);
-        };
-        let (header, room) = (shape >> 8, length - COUNTED as u32);
-        if header > self.limits.max_header {
-            return Err(FrameError::HeaderTooLarge { found: header.into(), limit: self.limits.max_header });
-        }
-        if header > room {
-            return Err(FrameError::TruncatedHeader { header, room });
-        }
-        let total = PREFIX + room as usize;
-        if self.buf.len() < total {
-            self.missing = total - self.buf.len();
-            return Ok(None);
-        }
-        let computed = crc32c::crc32c(&self.buf[8..total]);
-        if found != computed && !mutant!("N02") {
-            mark!("common/transport/frame#cut.checksum");
-            return Err(FrameError::Checksum { found, computed });
-        }
         self.missing = 0;
-        let mut header_bytes = self.buf.split_to(total).freeze();
+        let header = (shape >> 8) as usize;
+        let total = PREFIX + word(bytes, 0).unwrap_or(0) as usize - COUNTED;
+        let mut header_bytes =
+            if self.given.is_empty() { self.buf.split_to(total).freeze() } else { self.given.split_to(total) };
         header_bytes.advance(PREFIX);
-        let body = header_bytes.split_off(header as usize);
+        let body = header_bytes.split_off(header);
         let body = if body.len() < self.limits.copy_below { Bytes::copy_from_slice(&body) } else { body };
         Ok(Some(Frame { channel: shape as u8, header: header_bytes, body }))
     }
+}
+
+/// What lies at the start of some bytes.
+enum Measure {
+    /// A frame, intact, whose channel and header length are these.
+    Whole(u32),
+    /// Not all of a frame: so many bytes are missing, or zero if not even that is known.
+    Missing(usize),
+}
+
+/// Judges the frame at the start of `buf`.
+fn measure(buf: &[u8], limits: &FrameLimits) -> Result<Measure, FrameError> {
+    let Some(length) = word(buf, 0) else { return Ok(Measure::Missing(0)) };
+    if length > limits.max_frame && !mutant!("N01") {
+        mark!("common/transport/frame#cut.too_large");
+        return Err(FrameError::TooLarge { found: length.into(), limit: limits.max_frame });
+    }
+    if length < COUNTED as u32 {
+        return Err(FrameError::TooShort { found: length });
+    }
+    let (Some(found), Some(shape)) = (word(buf, 4), word(buf, 8)) else {
+        return Ok(Measure::Missing(PREFIX - COUNTED + length as usize - buf.len()));
+    };
+    let (header, room) = (shape >> 8, length - COUNTED as u32);
+    if header > limits.max_header {
+        return Err(FrameError::HeaderTooLarge { found: header.into(), limit: limits.max_header });
+    }
+    if header > room {
+        return Err(FrameError::TruncatedHeader { header, room });
+    }
+    let total = PREFIX + room as usize;
+    if buf.len() < total {
+        return Ok(Measure::Missing(total - buf.len()));
+    }
+    let computed = crc32c::crc32c(&buf[8..total]);
+    if found != computed && !mutant!("N02") {
+        mark!("common/transport/frame#cut.checksum");
+        return Err(FrameError::Checksum { found, computed });
+    }
+    Ok(Measure::Whole(shape))
 }
 
 fn word(buf: &[u8], at: usize) -> Option<u32> {

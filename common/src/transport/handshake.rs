@@ -212,7 +212,7 @@ impl HandshakeError {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     PeerHello = 1,
     ClientHello = 2,
     Welcome = 3,
@@ -226,12 +226,12 @@ impl Kind {
 
 /// What a node says of itself to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PeerHello {
-    pub(super) cluster: String,
-    pub(super) protocol: String,
-    pub(super) from: NodeId,
-    pub(super) to: NodeId,
-    pub(super) member: Member,
+pub(crate) struct PeerHello {
+    pub(crate) cluster: String,
+    pub(crate) protocol: String,
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) member: Member,
 }
 
 /// What a client says.
@@ -254,12 +254,12 @@ pub struct Welcome {
 
 /// What a node knows, to judge others by.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) cluster: String,
-    pub(super) protocol: String,
-    pub(super) id: NodeId,
-    pub(super) member: Member,
-    pub(super) voters: Voters,
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) protocol: String,
+    pub(crate) id: NodeId,
+    pub(crate) member: Member,
+    pub(crate) voters: Voters,
 }
 
 impl Identity {
@@ -316,7 +316,7 @@ impl Identity {
 
 /// Which node of a pair dials, so that there is one connection and not two: between voters the one with the larger id,
 /// an observer every voter, nobody an observer.
-pub(super) fn dials(from: NodeId, from_member: Member, to: NodeId, to_member: Member) -> bool {
+pub(crate) fn dials(from: NodeId, from_member: Member, to: NodeId, to_member: Member) -> bool {
     match (from_member, to_member) {
         (Member::Voter, Member::Voter) => from > to,
         (Member::Observer, Member::Voter) => true,
@@ -324,17 +324,49 @@ pub(super) fn dials(from: NodeId, from_member: Member, to: NodeId, to_member: Me
     }
 }
 
+/// The dialler's first words.
+pub(crate) fn call(me: &Identity, target: NodeId) -> Result<Vec<u8>, HandshakeError> {
+    encode(Kind::PeerHello, &me.hello(target))
+}
+
+/// What the acceptor says to a caller it takes.
+pub(crate) fn answer(me: &Identity, caller: &PeerHello) -> Result<Vec<u8>, HandshakeError> {
+    encode(Kind::Welcome, &me.hello(caller.from))
+}
+
+/// The acceptor's judgement of a [`call`].
+pub(crate) fn judge_call(me: &Identity, message: (Kind, Vec<u8>)) -> Result<PeerHello, HandshakeError> {
+    match message {
+        (Kind::PeerHello, payload) => {
+            let hello = payload_as(&payload)?;
+            me.judge_caller(&hello)?;
+            Ok(hello)
+        }
+        (Kind::ClientHello, _) => Err(HandshakeError::WrongPort("client")),
+        (kind, _) => Err(unexpected(kind)),
+    }
+}
+
+/// The dialler's judgement of an [`answer`].
+pub(crate) fn judge_answer(
+    me: &Identity,
+    target: NodeId,
+    message: (Kind, Vec<u8>),
+) -> Result<PeerHello, HandshakeError> {
+    match message {
+        (Kind::Welcome, payload) => {
+            let hello = payload_as(&payload)?;
+            me.judge_called(target, &hello)?;
+            Ok(hello)
+        }
+        (kind, _) => Err(unexpected(kind)),
+    }
+}
+
 /// The dialling side. Afterwards the stream carries frames.
 pub(super) async fn dial(me: &Identity, target: NodeId, stream: &mut TcpStream) -> Result<PeerHello, HandshakeError> {
-    write(stream, Kind::PeerHello, &me.hello(target)).await?;
-    let judged = match read(stream).await {
-        Ok((Kind::Welcome, payload)) => {
-            payload_as::<PeerHello>(&payload).and_then(|h| me.judge_called(target, &h).map(|()| h))
-        }
-        Ok((kind, _)) => Err(unexpected(kind)),
-        Err(e) => Err(e),
-    };
-    match judged {
+    stream.write_all(&call(me, target)?).await?;
+    match read(stream).await.and_then(|m| judge_answer(me, target, m)) {
         Ok(hello) => {
             write(stream, Kind::Confirm, &()).await?;
             Ok(hello)
@@ -349,17 +381,9 @@ pub(super) async fn accept(
     stream: &mut TcpStream,
     room: impl FnOnce(&PeerHello) -> Result<(), HandshakeError>,
 ) -> Result<PeerHello, HandshakeError> {
-    let judged = match read(stream).await {
-        Ok((Kind::PeerHello, payload)) => {
-            payload_as::<PeerHello>(&payload).and_then(|h| me.judge_caller(&h).and_then(|()| room(&h)).map(|()| h))
-        }
-        Ok((Kind::ClientHello, _)) => Err(HandshakeError::WrongPort("client")),
-        Ok((kind, _)) => Err(unexpected(kind)),
-        Err(e) => Err(e),
-    };
-    match judged {
+    match read(stream).await.and_then(|m| judge_call(me, m)).and_then(|h| room(&h).map(|()| h)) {
         Ok(hello) => {
-            write(stream, Kind::Welcome, &me.hello(hello.from)).await?;
+            stream.write_all(&answer(me, &hello)?).await?;
             // Only now is it sure that the caller takes this node too; a session that exists is not given up before.
             match read(stream).await? {
                 (Kind::Confirm, _) => Ok(hello),
@@ -424,8 +448,12 @@ async fn refuse(stream: &mut TcpStream, error: HandshakeError) -> HandshakeError
 }
 
 async fn write<T: Serialize>(stream: &mut TcpStream, kind: Kind, value: &T) -> Result<(), HandshakeError> {
+    Ok(stream.write_all(&encode(kind, value)?).await?)
+}
+
+fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, HandshakeError> {
     let payload = postcard::to_stdvec(value).map_err(|e| HandshakeError::Malformed(e.to_string()))?;
-    Ok(write_raw(stream, kind, &payload).await?)
+    Ok(message(VERSION, kind as u8, &payload))
 }
 
 async fn write_raw(stream: &mut TcpStream, kind: Kind, payload: &[u8]) -> std::io::Result<()> {
@@ -456,31 +484,53 @@ async fn read(stream: &mut TcpStream) -> Result<(Kind, Vec<u8>), HandshakeError>
             return Err(HandshakeError::Closed);
         }
     }
-    let number = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
-    let (theirs, kind, length) = (number(8), fixed[10], usize::from(number(11)));
-    if length > MAX_PAYLOAD {
-        return Err(HandshakeError::Malformed(format!("{length} bytes, at most {MAX_PAYLOAD} are allowed")));
-    }
     // Read to the end even if the version is wrong: closing with unread bytes would reset the connection, and the
     // other side might never see why.
-    let mut payload = vec![0; length + 4];
-    stream.read_exact(&mut payload).await.map_err(|e| match e.kind() {
+    let mut rest = vec![0; rest_of(&fixed)?];
+    stream.read_exact(&mut rest).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::UnexpectedEof => HandshakeError::Closed,
         _ => HandshakeError::Io(e),
     })?;
-    let crc = payload.split_off(length);
-    if crc32c::crc32c_append(crc32c::crc32c(&fixed), &payload).to_le_bytes()[..] != crc[..] {
+    parse(&fixed, &rest)
+}
+
+/// How many bytes follow the fixed ones.
+fn rest_of(fixed: &[u8; FIXED]) -> Result<usize, HandshakeError> {
+    let length = usize::from(u16::from_le_bytes([fixed[11], fixed[12]]));
+    if length > MAX_PAYLOAD {
+        return Err(HandshakeError::Malformed(format!("{length} bytes, at most {MAX_PAYLOAD} are allowed")));
+    }
+    Ok(length + 4)
+}
+
+/// Reads a message that begins with our magic and is all there.
+fn parse(fixed: &[u8; FIXED], rest: &[u8]) -> Result<(Kind, Vec<u8>), HandshakeError> {
+    let (theirs, kind) = (u16::from_le_bytes([fixed[8], fixed[9]]), fixed[10]);
+    let Some((payload, crc)) = rest.split_last_chunk::<4>() else { return Err(HandshakeError::Closed) };
+    if crc32c::crc32c_append(crc32c::crc32c(fixed), payload).to_le_bytes() != *crc {
         return Err(HandshakeError::Malformed("wrong checksum".into()));
     }
     if kind == Kind::Refused as u8 {
-        return Err(refusal(&payload));
+        return Err(refusal(payload));
     }
     if theirs != VERSION {
         return Err(HandshakeError::Version { ours: VERSION, theirs });
     }
     match Kind::ALL.into_iter().find(|k| *k as u8 == kind) {
-        Some(kind) => Ok((kind, payload)),
+        Some(kind) => Ok((kind, payload.to_vec())),
         None => Err(HandshakeError::Malformed(format!("unknown kind {kind}"))),
+    }
+}
+
+/// As [`read`], from bytes that are all there.
+pub(crate) fn read_from(bytes: &[u8]) -> Result<(Kind, Vec<u8>), HandshakeError> {
+    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else { return Err(HandshakeError::Closed) };
+    if fixed[..MAGIC.len()] != MAGIC {
+        return Err(HandshakeError::Stranger(fixed.escape_ascii().to_string()));
+    }
+    match rest.get(..rest_of(fixed)?) {
+        Some(rest) => parse(fixed, rest),
+        None => Err(HandshakeError::Closed),
     }
 }
 

@@ -37,6 +37,15 @@ pub struct QueueLimits {
     pub frames: usize,
 }
 
+impl QueueLimits {
+    /// Why the link with this queue must end, if it must.
+    pub(crate) fn check(self, queue: &FrameQueue) -> Option<DownReason> {
+        let Self { bytes, frames } = self;
+        let over = queue.bytes() > bytes || queue.frames() > frames;
+        over.then_some(DownReason::Overflow { bytes, frames })
+    }
+}
+
 /// Whose bytes are counted where.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
@@ -164,10 +173,9 @@ impl Link {
             out.close(DownReason::Unsendable(error));
             return false;
         }
-        let QueueLimits { bytes, frames } = self.limits;
-        if out.queue.bytes() > bytes || out.queue.frames() > frames {
+        if let Some(reason) = self.limits.check(&out.queue) {
             self.meter.counters.queue_overflows.add(1);
-            out.close(DownReason::Overflow { bytes, frames });
+            out.close(reason);
             return false;
         }
         if self.meter.peers && channel == channel::PROTOCOL {
