@@ -15,6 +15,7 @@
 
 use common::codec::Payload;
 use common::entries::{Batch, Entries, EntryKind};
+use common::mutant;
 use common::protocol::{Effect, Effects, Refusal};
 use common::trace::TraceBody;
 use common::types::{LogId, NodeId};
@@ -35,6 +36,9 @@ impl Raft {
         let cost = batch.bytes() + ENTRY_COST * batch.len();
         // A proposal larger than the limit is taken when nothing else waits; otherwise it could never be.
         if leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + cost > self.config.max_uncommitted_bytes {
+            if mutant!("R43") {
+                self.take_back(fx);
+            }
             return fx.push(Effect::Refused(Refusal::Busy));
         }
         let first = LogId::new(self.hard.term, self.log.last().counter + 1);
@@ -47,12 +51,26 @@ impl Raft {
         self.append_own(&run, fx);
     }
 
+    /// Only for a mutant: a leader that makes room by cutting what it has sent to nobody.
+    fn take_back(&mut self, fx: &mut Effects<Self>) {
+        let State::Leader(leader) = &self.state else { return };
+        let keep = leader.peers.iter().map(|p| p.sent.counter).fold(leader.noop.counter, u64::max);
+        if let Some(after) = self.log.at(keep.max(self.committed.counter)) {
+            self.log.truncate_after(after);
+            self.durable = self.durable.min(after);
+            fx.push(Effect::Truncate { after });
+        }
+    }
+
     /// Appends to the leader's own log (it never does anything else to it: Leader Append-Only, section 5.3) and sends it on.
     pub(crate) fn append_own(&mut self, run: &Entries, fx: &mut Effects<Self>) {
         let (prev, say) = (self.log.last(), self.say());
         trace_log(fx, "raft/broadcast#append_own", "Raft fig. 2 Leaders", "append", run.last(), run.len() as u64);
         self.log.append(run.clone());
         fx.push(Effect::Append(run.clone()));
+        if mutant!("R36") {
+            self.durable = run.last();
+        }
         let State::Leader(leader) = &mut self.state else { return };
         for at in 0..leader.peers.len() {
             let State::Leader(leader) = &mut self.state else { return };
@@ -119,7 +137,7 @@ impl Raft {
         if !run.as_ref().is_none_or(fits) {
             return disconnect(from, "entries that do not follow prevLogIndex", fx);
         }
-        if !self.has(prev) {
+        if !(self.has(prev) || mutant!("R35") && run.is_none()) {
             return self.refuse(from, prev, fx);
         }
         let mut last = prev;
@@ -137,8 +155,9 @@ impl Raft {
         // Entries that are already durable get their answer now: no fdatasync will come for them.
         let answer_now = heartbeat || self.durable >= follower.verified;
         follower.reply = if answer_now { Some(Due::Match) } else { follower.reply.filter(|due| due.is_match()) };
-        let commit = commit.min(follower.verified.counter);
-        if commit > self.committed.counter
+        let verified = if mutant!("R08") { self.log.last() } else { follower.verified };
+        let commit = commit.min(verified.counter);
+        if (commit > self.committed.counter || mutant!("R10") && commit != self.committed.counter)
             && let Some(id) = self.log.at(commit)
         {
             self.commit(id, fx);
@@ -159,7 +178,7 @@ impl Raft {
             let Some(run) = run.after(LogId::new(run.epoch(), base.counter)) else { return Ok(()) };
             let keep = match self.log.span_of(run.epoch()) {
                 // Entries of one term are consecutive, and one that matches vouches for all before it (Log Matching).
-                Some(span) if self.log.contains(run.first()) => span.last.min(run.last().counter),
+                Some(span) if self.log.contains(run.first()) && !mutant!("R05") => span.last.min(run.last().counter),
                 _ => run.first().counter - 1,
             };
             let Some(new) = run.after(LogId::new(run.epoch(), keep)) else { return Ok(()) };
@@ -173,13 +192,23 @@ impl Raft {
         }
         trace_log(fx, "raft/broadcast#merge", "Raft fig. 2 AppendEntries 4", "append", new.last(), new.len() as u64);
         self.log.append(new.clone());
+        if mutant!("R09") {
+            self.durable = new.last();
+        }
         fx.push(Effect::Append(new));
         Ok(())
     }
 
     /// Whether the log has `prev`, or had it before a snapshot took its place (figure 2, AppendEntries 2).
     fn has(&self, prev: LogId) -> bool {
-        prev.counter < self.log.base().counter || self.log.at(prev.counter) == Some(prev)
+        let base = self.log.base();
+        if mutant!("R34") {
+            return prev.counter <= self.log.last().counter;
+        }
+        if mutant!("R15") && prev == base && base > LogId::ZERO {
+            return false;
+        }
+        prev.counter < base.counter || self.log.at(prev.counter) == Some(prev)
     }
 
     /// Answers the leader, if an answer is due and nothing forbids it: the term must be durable, and of the entries only
@@ -187,12 +216,12 @@ impl Raft {
     pub(crate) fn acknowledge(&mut self, fx: &mut Effects<Self>) {
         let busy = self.installing.is_some();
         let State::Follower(follower) = &mut self.state else { return };
-        let Some(leader) = follower.leader.filter(|_| self.unsaved == 0) else { return };
+        let Some(leader) = follower.leader.filter(|_| self.unsaved == 0 || mutant!("R31")) else { return };
         let piece = follower.piece.take();
         if let Some((snapshot, end)) = piece {
             fx.send(leader, Message::InstallSnapshotReply { term: self.hard.term, snapshot, end });
         }
-        let matched = self.durable.min(follower.verified);
+        let matched = if mutant!("R37") { self.durable } else { self.durable.min(follower.verified) };
         let due = follower.reply.take();
         let answer = match due {
             None if busy || piece.is_some() || matched <= follower.acked => return,
@@ -243,6 +272,7 @@ impl Raft {
         let (last, base) = (self.log.last(), self.log.base());
         let State::Leader(leader) = &mut self.state else { return };
         let peer = &mut leader.peers[at];
+        let id = if mutant!("R06") { peer.sent } else { id };
         let grown = id > peer.matched;
         if grown {
             if id > last || id >= base && !self.log.contains(id) {
@@ -292,16 +322,34 @@ impl Raft {
     fn try_commit(&mut self, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
         let (me, durable) = (self.id, self.durable.counter);
-        let n = self
+        let mut n = self
             .voters
             .reached(|id| if id == me { durable } else { leader.find(id).map_or(0, |peer| peer.matched.counter) });
-        if n > self.committed.counter && n >= leader.noop.counter {
-            self.commit(LogId::new(leader.noop.epoch, n), fx);
+        if mutant!("R18") {
+            let mut all: Vec<u64> = leader.peers.iter().map(|p| p.matched.counter).chain([durable]).collect();
+            all.sort_unstable();
+            n = all[all.len() - self.voters.quorum()];
+        }
+        if mutant!("R25") && self.log.at(self.committed.counter + 1).is_some_and(|id| id.epoch < leader.noop.epoch) {
+            return;
+        }
+        if n > self.committed.counter
+            && (n >= leader.noop.counter || mutant!("R03"))
+            && let Some(id) = self.log.at(n)
+        {
+            self.commit(id, fx);
         }
     }
 
     fn commit(&mut self, id: LogId, fx: &mut Effects<Self>) {
-        trace_log(fx, "raft/broadcast#commit", "Raft 5.3, 5.4.2", "commit", id, id.counter - self.committed.counter);
+        trace_log(
+            fx,
+            "raft/broadcast#commit",
+            "Raft 5.3, 5.4.2",
+            "commit",
+            id,
+            id.counter.saturating_sub(self.committed.counter),
+        );
         self.committed = id;
         fx.push(Effect::Commit { upto: id });
         if let State::Leader(leader) = &mut self.state {
@@ -309,7 +357,7 @@ impl Raft {
                 && last <= id.counter
             {
                 leader.uncommitted.pop_front();
-                leader.uncommitted_bytes -= cost;
+                leader.uncommitted_bytes -= if mutant!("R30") { 0 } else { cost };
             }
         }
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use common::log::LogView;
+use common::mutant;
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
 use common::quorum::Voters;
 use common::rng::Rng;
@@ -204,6 +205,12 @@ impl Protocol for Raft {
         // A term is saved before any entry of it is appended, so a log from a later term means that the hard state was
         // lost or put back. Taking that term with no vote is safe: a vote in it would have been told only after it was
         // saved, and whoever led that term has its quorum, which a second vote of ours cannot undo.
+        if mutant!("R19") && log.last().epoch < hard.term {
+            hard = Hard { term: log.last().epoch, voted_for: None };
+        }
+        if mutant!("R26") {
+            hard.voted_for = None;
+        }
         let save_at_start = log.last().epoch > hard.term;
         if save_at_start {
             hard = Hard { term: log.last().epoch, voted_for: None };

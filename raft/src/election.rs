@@ -15,6 +15,7 @@
 //! election begins. Restarting it at any other message lets a node that cannot win keep the others from trying.
 
 use common::entries::Entries;
+use common::mutant;
 use common::protocol::{Effect, Effects};
 use common::trace::TraceBody;
 use common::types::{LogId, Member, Micros, NodeId};
@@ -29,7 +30,7 @@ pub(crate) struct Votes(Vec<NodeId>);
 impl Votes {
     /// Each voter counts once, however often it answers.
     fn add(&mut self, voter: NodeId) {
-        if !self.0.contains(&voter) {
+        if !self.0.contains(&voter) || mutant!("R02") {
             self.0.push(voter);
         }
     }
@@ -64,7 +65,8 @@ impl Raft {
     pub(crate) fn election_timeout(&mut self, fx: &mut Effects<Self>) {
         fx.trace("raft/election#election_timeout", "Raft 5.2", || TraceBody::Timer { name: "election" });
         // A snapshot on its way into the log forbids appending the no-op; a term not yet durable forbids the next one.
-        if self.member == Member::Observer || self.installing.is_some() || self.unsaved > 0 {
+        let observes = self.member == Member::Observer && !mutant!("R27");
+        if observes || self.installing.is_some() || self.unsaved > 0 {
             self.reset_election_timer();
             self.lose_leader(fx);
         } else if self.config.pre_vote {
@@ -102,6 +104,9 @@ impl Raft {
         self.save_hard(fx);
         self.state = State::Candidate(Votes::default());
         self.trace_role(fx, "raft/election#campaign", "Raft fig. 2 Candidates");
+        if mutant!("R32") {
+            self.ask_for_votes(fx);
+        }
     }
 
     fn ask_for_votes(&self, fx: &mut Effects<Self>) {
@@ -115,13 +120,17 @@ impl Raft {
         let (term, last) = (self.hard.term, self.log.last());
         match &self.state {
             State::PreCandidate(_) => fx.send(peer, Message::PreVote { term: term + 1, last }),
-            State::Candidate(_) if self.unsaved == 0 => fx.send(peer, Message::RequestVote { term, last }),
+            State::Candidate(_) if self.unsaved == 0 || mutant!("R32") => {
+                fx.send(peer, Message::RequestVote { term, last });
+            }
             _ => {}
         }
     }
 
     fn count_votes(&mut self, fx: &mut Effects<Self>) {
-        let wins = |votes: &Votes| self.voters.is_quorum(|id| votes.has(id));
+        let wins = |votes: &Votes| {
+            self.voters.is_quorum(|id| votes.has(id)) || mutant!("R02") && votes.0.len() >= self.voters.quorum()
+        };
         match &self.state {
             State::PreCandidate(votes) if wins(votes) => self.campaign(fx),
             State::Candidate(votes) if wins(votes) => self.become_leader(fx),
@@ -131,7 +140,7 @@ impl Raft {
 
     /// Term and vote are durable: tells those who wait for it.
     pub(crate) fn hard_saved(&mut self, fx: &mut Effects<Self>) {
-        self.unsaved = self.unsaved.saturating_sub(1);
+        self.unsaved = if mutant!("R44") { 0 } else { self.unsaved.saturating_sub(1) };
         if self.unsaved > 0 {
             return;
         }
@@ -149,9 +158,12 @@ impl Raft {
 
     /// Whether `from`, whose log ends at `last`, could have this node's vote in `term` (figure 2, RequestVote 2).
     fn may_vote(&self, from: NodeId, term: u64, last: LogId) -> bool {
-        let free = term > self.hard.term || self.hard.voted_for.is_none_or(|v| v == from) && self.leader().is_none();
+        let unused = self.hard.voted_for.is_none_or(|v| v == from) || mutant!("R20") && self.unsaved == 0;
+        let free = term > self.hard.term || unused && self.leader().is_none();
         // Lexicographic: the later term wins, and of one term the longer log (section 5.4.1).
-        term >= self.hard.term && free && last >= self.log.last()
+        let mine = self.log.last();
+        let up_to_date = if mutant!("R04") { last.counter >= mine.counter } else { last >= mine };
+        term >= self.hard.term && free && up_to_date
     }
 
     /// Whether this node leads, or heard a leader within the shortest election time-out (thesis 4.2.3).
@@ -186,6 +198,10 @@ impl Raft {
                 votes.add(from);
                 self.count_votes(fx);
             }
+            State::Candidate(votes) if mutant!("R29") && granted && term == now => {
+                votes.add(from);
+                self.count_votes(fx);
+            }
             _ if !granted && term > now => self.become_follower(term, None, fx),
             _ => {}
         }
@@ -212,7 +228,7 @@ impl Raft {
         if self.hard != before {
             self.save_hard(fx);
         }
-        if self.unsaved == 0 {
+        if self.unsaved == 0 || mutant!("R01") {
             fx.send(from, Message::RequestVoteReply { term: self.hard.term, granted });
         } else {
             self.owed_votes.retain(|(to, _)| *to != from);
@@ -233,7 +249,7 @@ impl Raft {
         // A vote of an earlier term elects nobody now.
         if let State::Candidate(votes) = &mut self.state
             && granted
-            && term == self.hard.term
+            && (term == self.hard.term || mutant!("R23"))
             && self.voters.contains(from)
         {
             votes.add(from);
@@ -243,9 +259,9 @@ impl Raft {
 
     /// A leader's message: whether it is to be followed. Afterwards this node follows it.
     pub(crate) fn accept_leader(&mut self, from: NodeId, term: u64, fx: &mut Effects<Self>) -> bool {
-        if term < self.hard.term {
+        if term < self.hard.term && !mutant!("R33") {
             // Without this answer a leader that was away would never learn that its term is over.
-            if self.unsaved == 0 {
+            if self.unsaved == 0 && !mutant!("R41") {
                 let term = self.hard.term;
                 fx.send(from, Message::AppendEntriesReply { term, round: 0, answer: Answer::Busy });
             }
@@ -290,6 +306,11 @@ impl Raft {
         if term > self.hard.term {
             self.owed_votes.clear();
             self.hard = Hard { term, voted_for: None };
+            if mutant!("R42") && matches!(self.state, State::Leader(_)) {
+                let noop = Entries::noop(LogId::new(term, self.log.last().counter + 1));
+                self.log.append(noop.clone());
+                fx.push(Effect::Append(noop));
+            }
         }
         self.state = State::Follower(Follower::new(leader, self.now, self.committed));
         self.trace_role(fx, "raft/election#become_follower", "Raft fig. 2 Rules for Servers");

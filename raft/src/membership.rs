@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use common::entries::Entries;
+use common::mutant;
 use common::protocol::Effects;
 use common::status::{PeerStatus, SyncReport};
 use common::types::{LogId, Member, Micros, NodeId};
@@ -156,7 +157,7 @@ impl Peer {
     /// Back to asking, with `sent` as the next guess. Never below what is known to match.
     pub(crate) fn probe(&mut self, sent: LogId) {
         self.progress = Progress::Probe;
-        self.sent = sent.max(self.matched);
+        self.sent = if mutant!("R07") { LogId::ZERO } else { sent.max(self.matched) };
         self.forget_in_flight();
     }
 
@@ -168,6 +169,9 @@ impl Peer {
     }
 
     fn forget_in_flight(&mut self) {
+        if mutant!("R38") {
+            return;
+        }
         self.in_flight.clear();
         self.in_flight_bytes = 0;
     }

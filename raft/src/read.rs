@@ -15,6 +15,7 @@
 
 use std::collections::VecDeque;
 
+use common::mutant;
 use common::protocol::{Effect, Effects, Refusal};
 use common::types::{LogId, NodeId};
 
@@ -138,7 +139,16 @@ impl Raft {
     /// On the leader: the read waits for a round that begins after this moment.
     fn wait_for_round(&mut self, whose: Whose, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
-        let (round, at) = (self.reads.round + 1, self.committed.max(leader.noop));
+        let at = self.committed.max(leader.noop);
+        let (mut round, at) = (self.reads.round + 1, if mutant!("R13") { self.committed } else { at });
+        if let Whose::Mine(id) = whose
+            && mutant!("R12")
+        {
+            return fx.push(Effect::ReadReady { id, at });
+        }
+        if mutant!("R11") && self.reads.waiting.back().is_some_and(|w| w.round == self.reads.round) {
+            round = self.reads.round;
+        }
         self.reads.waiting.push_back(Waiting { round, at, whose });
         self.release_reads(fx);
     }

@@ -17,6 +17,7 @@
 
 use common::entries::Entries;
 use common::log::{LogView, Read};
+use common::mutant;
 use common::protocol::{Effect, Effects};
 use common::trace::TraceBody;
 use common::types::{LogId, NodeId};
@@ -106,6 +107,7 @@ impl Raft {
             args: vec![("peer", peer.id.0.into()), ("index", guess.map(|g| g.counter).into())],
         });
         match guess {
+            _ if mutant!("R21") => peer.append(say, None, fx),
             None => self.begin_snapshot(index, last, fx),
             Some(guess) if agrees => {
                 peer.begin_sync("append", last, self.log.last(), self.now);
@@ -131,7 +133,9 @@ impl Raft {
         let cut = self.log.last().counter - keep;
         trace_log(fx, "raft/recovery#truncate", "Raft fig. 2 AppendEntries 3", "trunc", after, cut);
         self.log.truncate_after(after);
-        self.durable = self.durable.min(after);
+        if !mutant!("R28") {
+            self.durable = self.durable.min(after);
+        }
         fx.push(Effect::Truncate { after });
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! What breaks without it: an older snapshot takes back committed entries; a conflicting tail that stays is later taken
 //! for matched; a tail that is dropped although it agrees takes back entries that were acknowledged.
 
+use common::mutant;
 use common::protocol::{Chunk, Effect, Effects};
 use common::trace::TraceBody;
 use common::types::{LogId, NodeId};
@@ -15,7 +16,7 @@ use common::types::{LogId, NodeId};
 use crate::broadcast::disconnect;
 use crate::core::{Due, Raft, State};
 use crate::membership::{Progress, Transfer};
-use crate::message::Message;
+use crate::message::{Answer, Message};
 use crate::recovery::DiskRead;
 
 /// After so many heartbeats without a sign of progress a piece is sent again.
@@ -192,7 +193,7 @@ impl Raft {
         let Some(incoming) = self.incoming.as_mut().filter(is) else { return };
         incoming.writing = None;
         incoming.written = end;
-        let complete = end >= incoming.total;
+        let (complete, from) = (end >= incoming.total, incoming.from);
         self.answer_piece(snapshot, end, fx);
         if !complete {
             return;
@@ -211,12 +212,18 @@ impl Raft {
             args: vec![("term", snapshot.epoch.into()), ("index", snapshot.counter.into())],
         });
         fx.push(Effect::InstallSnapshot { snapshot, keep_tail });
+        if mutant!("R40") {
+            let answer = Answer::Matched(snapshot);
+            fx.send(from, Message::AppendEntriesReply { term: self.hard.term, round: 0, answer });
+        }
     }
 
     /// Log and state machine start from the snapshot now.
     pub(crate) fn snapshot_installed(&mut self, snapshot: LogId, fx: &mut Effects<Self>) {
         let Some((_, keep_tail)) = self.installing.take_if(|(id, _)| *id == snapshot) else { return };
-        if keep_tail {
+        if mutant!("R14") && !keep_tail {
+            // The log stays as it was.
+        } else if keep_tail {
             self.log.compact(snapshot);
             self.durable = self.durable.max(snapshot);
         } else {
@@ -251,7 +258,6 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::message::Answer;
     use crate::testing::{A, B, C, Lab, id, run};
 
     fn piece(snapshot: LogId, offset: u64, len: usize, total: u64) -> Chunk {

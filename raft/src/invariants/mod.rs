@@ -21,6 +21,7 @@
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |
 
 mod marks;
+mod mutants;
 mod oracle;
 mod subject;
 mod vows;
@@ -31,6 +32,7 @@ use common::types::{Member, NodeId};
 use crate::core::{Raft, State};
 
 pub use marks::MARKS;
+pub use mutants::MUTANTS;
 pub use oracle::Oracle;
 
 /// What holds in every state of a single node.

@@ -64,7 +64,6 @@ impl Oracle {
 
     /// Looks at a node after any number of steps.
     fn look(&mut self, raft: &Raft, seen: &mut Seen, truths: Truths<'_>) -> Result<(), Violation> {
-        check(raft)?;
         let r = Rules(raft.id);
         if let Some(truth) = of(truths, raft.id) {
             self.look_at_disk(r, seen, truth)?;
@@ -72,6 +71,7 @@ impl Oracle {
         let (term, commit) = (raft.hard.term, raft.committed);
         r.hold("R-MONO", term >= seen.term, || format!("term {term} after {}", seen.term))?;
         r.hold("R-MONO", commit >= seen.committed, || format!("commit {commit} after {}", seen.committed))?;
+        check(raft)?;
         let leads = matches!(raft.state, State::Leader(_));
         let still_leads = leads && seen.leads && seen.term == term;
         if still_leads {

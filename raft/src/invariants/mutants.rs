@@ -1,0 +1,91 @@
+//! The bugs that were seeded in this crate, to test whoever looks for them. See [`common::mutant`].
+//!
+//! Each stands as `mutant!("R09")` at the place of the rule it breaks. `oracle` is the one that must catch it: a rule of
+//! the table in [`invariants`](super), or one that the simulator asks of both protocols (`C-…`, and `L…` for liveness).
+//! Left out: bugs of joint consensus and of leases, which are not there to be broken, and bugs that sessions keep away (a
+//! reply that is overtaken by an earlier one, say).
+
+use common::mutant::Mutant;
+
+const fn real(name: &'static str, oracle: &'static str, source: &'static str, what: &'static str) -> Mutant {
+    Mutant { name, what, source, real: true, oracle }
+}
+
+const fn rule(name: &'static str, oracle: &'static str, source: &'static str, what: &'static str) -> Mutant {
+    Mutant { name, what, source, real: false, oracle }
+}
+
+/// All of them.
+pub const MUTANTS: &[Mutant] = &[
+    // Elections.
+    real("R01", "C-VOW", "PySyncObj#202", "a vote is told before it is durable"),
+    real("R02", "R-ES", "xraft#27", "a voter that answers twice is counted twice"),
+    real("R04", "R-LC", "noraft#22", "a longer log wins a vote, whatever its last term"),
+    real("R19", "R-MONO", "WRaft (SandTable, EuroSys 2024)", "a restarted node takes its term from the log"),
+    real("R20", "R-ES", "camunda#5356", "a node votes twice in one term"),
+    real("R23", "R-ES", "little-raft#44", "a vote of an earlier term is counted"),
+    real("R26", "R-ES", "jgroups-raft#24", "a restarted node has forgotten its vote"),
+    real("R27", "R-ES", "hashicorp/raft#483", "a learner stands for election"),
+    real("R29", "R-ES", "canonical/raft#196", "a late answer to a pre-vote is counted as a vote"),
+    real("R32", "C-VOW", "nebula#3415", "a candidate asks for votes before its own is durable"),
+    real("R33", "C-NBT", "lightraft#10", "a leader of an earlier term is followed"),
+    real("R41", "L3", "etcd#8501", "a leader is not told that its term is over"),
+    rule("R44", "C-VOW", "Raft 5.2", "the answer to an earlier save is taken for the latest one's"),
+    // Replication.
+    real("R05", "C-NBT", "raftos#26", "entries that match are cut when they come again"),
+    rule("R06", "R-DUR", "Raft fig. 2 matchIndex", "any acknowledgement counts for all that was sent"),
+    real("R07", "R-IDX", "raft-rs#555", "a new probe begins below what was acknowledged"),
+    real(
+        "R09",
+        "C-VOW",
+        "NATS 2.12.1 (Jepsen, 2025)",
+        "a follower takes entries for durable when its disk was given them",
+    ),
+    real("R15", "C-NBT", "RATIS-1707", "the entry before the log, at a snapshot's end, is not known"),
+    real("R21", "L3", "yugabyte-db#32876", "a refused probe is sent again unchanged"),
+    real("R28", "R-ORD", "ra#637", "what is cut still counts as durable"),
+    rule("R31", "C-VOW", "Raft 5.1", "a leader is answered before its term is durable"),
+    real("R34", "R-LM", "lightraft#10", "the consistency check looks at the index alone"),
+    real("R35", "R-LM", "c5#43", "a heartbeat is not checked for consistency"),
+    real("R37", "R-DUR", "RavenDB-13612", "a follower acknowledges its last entry, wherever it is from"),
+    real("R38", "L3", "TemporalStore#114", "what was in flight when a session ended stays in the window"),
+    real("R42", "R-LM", "camunda#5360", "a deposed leader appends in its successor's term"),
+    rule("R43", "R-LAO", "Raft fig. 3", "a leader cuts its own log to make room"),
+    // Commitment.
+    real("R03", "R-CT", "logcabin#44", "an entry of an earlier term is committed by counting"),
+    real("R08", "R-SMS", "scylladb#9965", "a follower commits beyond what was verified"),
+    real("R10", "R-MONO", "PySyncObj#166", "commitIndex goes back"),
+    real("R18", "R-DUR", "camunda#58080", "learners are counted for commits"),
+    real("R25", "L2", "raftos#30", "commitment stops at an entry of an earlier term"),
+    real("R30", "R-ORD", "etcd#10199", "bytes that were committed still count as uncommitted"),
+    real("R36", "R-DUR", "etcd#14370", "the leader counts itself before its disk has the entry"),
+    // Reads.
+    real("R11", "C-LIN", "etcd#20418", "a read joins a confirming round that began before it"),
+    real("R12", "C-LIN", "redisraft#19", "a leader serves reads without confirming that it leads"),
+    real("R13", "R-RD", "etcd#7331", "a read index from before the leader's first commit"),
+    // Snapshots.
+    real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
+    rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_list_is_what_the_sources_have() {
+        let mut found = BTreeSet::new();
+        for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("the sources are here")
+        {
+            let path = file.expect("an entry").path();
+            let Ok(text) = std::fs::read_to_string(path) else { continue };
+            found.extend(text.split("mutant!(\"").skip(1).map(|rest| rest[..3].to_owned()));
+        }
+        let listed: BTreeSet<String> = MUTANTS.iter().map(|m| m.name.to_owned()).collect();
+        assert_eq!(listed.len(), MUTANTS.len(), "a name is given twice");
+        assert_eq!(listed, found, "what is listed (left) and what the sources have (right)");
+    }
+}
