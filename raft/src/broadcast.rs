@@ -39,6 +39,7 @@ impl Raft {
             if mutant!("R43") {
                 self.take_back(fx);
             }
+            fx.mark("raft/broadcast#propose.busy");
             return fx.push(Effect::Refused(Refusal::Busy));
         }
         let first = LogId::new(self.hard.term, self.log.last().counter + 1);
@@ -76,6 +77,9 @@ impl Raft {
             let State::Leader(leader) = &mut self.state else { return };
             let peer = &mut leader.peers[at];
             if !peer.may_send(&self.config) {
+                if peer.window_full(&self.config) {
+                    fx.mark("raft/broadcast#append_own.window_full");
+                }
                 continue;
             }
             if peer.sent == prev && run.bytes() <= self.config.max_batch_bytes {
@@ -121,6 +125,7 @@ impl Raft {
         let State::Follower(follower) = &mut self.state else { return };
         follower.round = follower.round.max(round);
         if self.installing.is_some() {
+            fx.mark("raft/broadcast#on_append_entries.installing");
             // The log is about to be replaced. `acknowledge` says so, and the leader asks again.
             follower.reply = Some(Due::Match);
             return self.acknowledge(fx);
@@ -156,6 +161,9 @@ impl Raft {
         let answer_now = heartbeat || self.durable >= follower.verified;
         follower.reply = if answer_now { Some(Due::Match) } else { follower.reply.filter(|due| due.is_match()) };
         let verified = if mutant!("R08") { self.log.last() } else { follower.verified };
+        if commit > verified.counter {
+            fx.mark("raft/broadcast#on_append_entries.commit_beyond_verified");
+        }
         let commit = commit.min(verified.counter);
         if (commit > self.committed.counter || mutant!("R10") && commit != self.committed.counter)
             && let Some(id) = self.log.at(commit)
@@ -175,13 +183,22 @@ impl Raft {
         } else {
             let base = self.log.base();
             // What the snapshot covers is committed, so it is the same.
-            let Some(run) = run.after(LogId::new(run.epoch(), base.counter)) else { return Ok(()) };
+            let Some(run) = run.after(LogId::new(run.epoch(), base.counter)) else {
+                fx.mark("raft/broadcast#merge.below_base");
+                return Ok(());
+            };
             let keep = match self.log.span_of(run.epoch()) {
                 // Entries of one term are consecutive, and one that matches vouches for all before it (Log Matching).
                 Some(span) if self.log.contains(run.first()) && !mutant!("R05") => span.last.min(run.last().counter),
                 _ => run.first().counter - 1,
             };
-            let Some(new) = run.after(LogId::new(run.epoch(), keep)) else { return Ok(()) };
+            let Some(new) = run.after(LogId::new(run.epoch(), keep)) else {
+                fx.mark("raft/broadcast#merge.all_known");
+                return Ok(());
+            };
+            if new.len() < run.len() {
+                fx.mark("raft/broadcast#merge.partly_known");
+            }
             if self.log.last().counter > keep {
                 self.truncate(keep, fx)?;
             }
@@ -225,7 +242,10 @@ impl Raft {
         let due = follower.reply.take();
         let answer = match due {
             None if busy || piece.is_some() || matched <= follower.acked => return,
-            Some(_) if busy => Answer::Busy,
+            Some(_) if busy => {
+                fx.mark("raft/broadcast#acknowledge.busy");
+                Answer::Busy
+            }
             Some(Due::Conflict(refused)) => self.conflict_hint(refused),
             Some(Due::Match) | None => {
                 follower.acked = matched;
@@ -245,9 +265,12 @@ impl Raft {
         fx: &mut Effects<Self>,
     ) {
         if term > self.hard.term {
+            fx.mark("raft/broadcast#on_append_entries_reply.newer_term");
             return self.become_follower(term, None, fx);
         }
-        let State::Leader(leader) = &mut self.state else { return };
+        let State::Leader(leader) = &mut self.state else {
+            return fx.mark("raft/broadcast#on_append_entries_reply.leads_no_more");
+        };
         let Some(at) = leader.position(from).filter(|_| term == self.hard.term) else { return };
         let peer = &mut leader.peers[at];
         if round > self.reads.round() {
@@ -288,9 +311,13 @@ impl Raft {
                 peer.replicate(id);
             }
             // It is level with the log again: installed, or it had more than it seemed.
-            Progress::Snapshot(_) if peer.matched >= base => peer.replicate(peer.matched),
+            Progress::Snapshot(_) if peer.matched >= base => {
+                fx.mark("raft/broadcast#matched.snapshot_done");
+                peer.replicate(peer.matched);
+            }
             // It has what was sent, but the log was cut again meanwhile.
             Progress::Snapshot(transfer) if transfer.snapshot.is_some_and(|s| s <= peer.matched) => {
+                fx.mark("raft/broadcast#matched.snapshot_too_old");
                 self.begin_snapshot(at, id, fx);
             }
             Progress::Replicate | Progress::Snapshot(_) => {}
@@ -332,6 +359,12 @@ impl Raft {
         }
         if mutant!("R25") && self.log.at(self.committed.counter + 1).is_some_and(|id| id.epoch < leader.noop.epoch) {
             return;
+        }
+        if n > self.committed.counter && n < leader.noop.counter {
+            fx.mark("raft/broadcast#try_commit.earlier_term_waits");
+        }
+        if n > self.committed.counter && durable < n {
+            fx.mark("raft/broadcast#try_commit.before_the_leaders_disk");
         }
         if n > self.committed.counter
             && (n >= leader.noop.counter || mutant!("R03"))

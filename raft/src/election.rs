@@ -67,6 +67,7 @@ impl Raft {
         // A snapshot on its way into the log forbids appending the no-op; a term not yet durable forbids the next one.
         let observes = self.member == Member::Observer && !mutant!("R27");
         if observes || self.installing.is_some() || self.unsaved > 0 {
+            fx.mark("raft/election#election_timeout.may_not_stand");
             self.reset_election_timer();
             self.lose_leader(fx);
         } else if self.config.pre_vote {
@@ -142,10 +143,11 @@ impl Raft {
     pub(crate) fn hard_saved(&mut self, fx: &mut Effects<Self>) {
         self.unsaved = if mutant!("R44") { 0 } else { self.unsaved.saturating_sub(1) };
         if self.unsaved > 0 {
-            return;
+            return fx.mark("raft/election#hard_saved.newer_under_way");
         }
         let term = self.hard.term;
         for (to, granted) in self.owed_votes.drain(..) {
+            fx.mark("raft/election#hard_saved.owed_vote");
             fx.send(to, Message::RequestVoteReply { term, granted });
         }
         if let State::Candidate(votes) = &mut self.state {
@@ -184,7 +186,11 @@ impl Raft {
         if self.member == Member::Observer || !self.voters.contains(from) {
             return;
         }
-        let granted = !self.hears_leader() && self.may_vote(from, term, last);
+        let hears_leader = self.hears_leader();
+        if hears_leader {
+            fx.mark("raft/election#on_pre_vote.hears_leader");
+        }
+        let granted = !hears_leader && self.may_vote(from, term, last);
         trace_vote(fx, "raft/election#on_pre_vote", "Raft thesis 9.6", from, granted);
         // Refused with our own term, so that a pre-candidate of an old term learns the present one.
         let term = if granted { term } else { self.hard.term };
@@ -202,7 +208,10 @@ impl Raft {
                 votes.add(from);
                 self.count_votes(fx);
             }
-            _ if !granted && term > now => self.become_follower(term, None, fx),
+            _ if !granted && term > now => {
+                fx.mark("raft/election#on_pre_vote_reply.newer_term");
+                self.become_follower(term, None, fx);
+            }
             _ => {}
         }
     }
@@ -221,6 +230,9 @@ impl Raft {
             self.follow(term, None, fx);
         }
         let granted = matches!(self.state, State::Follower(_)) && self.may_vote(from, term, last);
+        if !granted && last < self.log.last() {
+            fx.mark("raft/election#on_request_vote.log_behind");
+        }
         trace_vote(fx, "raft/election#grant_vote", "Raft fig. 2 RequestVote 2", from, granted);
         if granted {
             self.grant_vote(from);
@@ -244,7 +256,11 @@ impl Raft {
 
     pub(crate) fn on_request_vote_reply(&mut self, from: NodeId, term: u64, granted: bool, fx: &mut Effects<Self>) {
         if term > self.hard.term {
+            fx.mark("raft/election#on_request_vote_reply.newer_term");
             return self.become_follower(term, None, fx);
+        }
+        if granted && term < self.hard.term {
+            fx.mark("raft/election#on_request_vote_reply.late_vote");
         }
         // A vote of an earlier term elects nobody now.
         if let State::Candidate(votes) = &mut self.state
@@ -260,6 +276,7 @@ impl Raft {
     /// A leader's message: whether it is to be followed. Afterwards this node follows it.
     pub(crate) fn accept_leader(&mut self, from: NodeId, term: u64, fx: &mut Effects<Self>) -> bool {
         if term < self.hard.term && !mutant!("R33") {
+            fx.mark("raft/election#accept_leader.earlier_term");
             // Without this answer a leader that was away would never learn that its term is over.
             if self.unsaved == 0 && !mutant!("R41") {
                 let term = self.hard.term;
@@ -301,6 +318,7 @@ impl Raft {
     fn follow(&mut self, term: u64, leader: Option<NodeId>, fx: &mut Effects<Self>) {
         self.fail_reads(fx);
         if matches!(self.state, State::Leader(_)) {
+            fx.mark("raft/election#follow.leader_steps_down");
             self.reset_election_timer();
         }
         if term > self.hard.term {
@@ -320,6 +338,9 @@ impl Raft {
     /// its own term can commit what came before (section 5.4.2) and lets reads begin (section 8).
     fn become_leader(&mut self, fx: &mut Effects<Self>) {
         let last = self.log.last();
+        if last > self.committed {
+            fx.mark("raft/election#become_leader.uncommitted_tail");
+        }
         let noop = LogId::new(self.hard.term, last.counter + 1);
         self.state = State::Leader(Leader::new(self, noop));
         self.trace_role(fx, "raft/election#become_leader", "Raft fig. 2 Leaders");

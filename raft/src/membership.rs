@@ -181,7 +181,7 @@ impl Peer {
         self.connected && self.progress == Progress::Replicate && !self.window_full(config)
     }
 
-    fn window_full(&self, config: &Config) -> bool {
+    pub(crate) fn window_full(&self, config: &Config) -> bool {
         self.in_flight.len() >= config.max_inflight_messages || self.in_flight_bytes >= config.max_inflight_bytes
     }
 
@@ -301,11 +301,15 @@ impl Raft {
                     leader.add(Peer::new(peer, member, false, last));
                 }
                 let peer = leader.find_mut(peer).expect("it was added above");
+                fx.mark("raft/membership#peer_up.probe");
                 peer.connected = true;
                 peer.probe(last);
                 peer.append(say, None, fx);
             }
-            State::Candidate(_) | State::PreCandidate(_) if member == Member::Voter => self.ask_for_vote(peer, fx),
+            State::Candidate(_) | State::PreCandidate(_) if member == Member::Voter => {
+                fx.mark("raft/membership#peer_up.asked_for_vote");
+                self.ask_for_vote(peer, fx);
+            }
             _ => {}
         }
     }
@@ -327,6 +331,7 @@ impl Raft {
                 self.reads.forget(peer);
             }
             State::Follower(f) if f.leader == Some(peer) => {
+                fx.mark("raft/membership#peer_down.the_leader");
                 self.fail_asked_reads(fx);
                 self.leader_session_ended();
             }

@@ -73,6 +73,7 @@ impl Raft {
     /// A read was asked for here.
     pub(crate) fn read_barrier(&mut self, id: u64, fx: &mut Effects<Self>) {
         if self.reads.full(self.config.max_pending_reads) {
+            fx.mark("raft/read#read_barrier.busy");
             return fx.push(Effect::ReadFailed { id, reason: Refusal::Busy });
         }
         match &self.state {
@@ -82,6 +83,7 @@ impl Raft {
                 self.ask_leader(fx);
             }
             _ => {
+                fx.mark("raft/read#read_barrier.no_leader");
                 let reason = Refusal::NotLeader { leader: self.leader() };
                 fx.push(Effect::ReadFailed { id, reason });
             }
@@ -92,8 +94,11 @@ impl Raft {
     fn ask_leader(&mut self, fx: &mut Effects<Self>) {
         let Some(leader) = self.leader() else { return };
         let reads = &mut self.reads;
-        if !reads.asked.is_empty() || reads.pooled.is_empty() {
+        if reads.pooled.is_empty() {
             return;
+        }
+        if !reads.asked.is_empty() {
+            return fx.mark("raft/read#ask_leader.shares_the_next_question");
         }
         std::mem::swap(&mut reads.asked, &mut reads.pooled);
         reads.context += 1;
@@ -107,6 +112,7 @@ impl Raft {
         }
         let leads = matches!(self.state, State::Leader(_)) && term == self.hard.term;
         if !leads || self.reads.full(self.config.max_pending_reads) {
+            fx.mark("raft/read#on_read_index.refused");
             return fx.send(from, Message::ReadIndexReply { term: self.hard.term, context, at: None });
         }
         self.wait_for_round(Whose::Peers(from, context), fx);
@@ -125,7 +131,7 @@ impl Raft {
         }
         let current = context == self.reads.context && !self.reads.asked.is_empty();
         if term < self.hard.term || self.leader() != Some(from) || !current {
-            return;
+            return fx.mark("raft/read#on_read_index_reply.late");
         }
         for id in self.reads.asked.drain(..) {
             fx.push(match at {
@@ -175,6 +181,9 @@ impl Raft {
             self.begin_round(fx);
             confirmed = self.confirmed_round();
         }
+        if self.reads.waiting.front().is_some_and(|w| w.round <= confirmed && w.at > self.committed) {
+            fx.mark("raft/read#release_reads.before_the_first_commit");
+        }
         while let Some(w) = self.reads.waiting.pop_front_if(|w| w.round <= confirmed && w.at <= self.committed) {
             match w.whose {
                 Whose::Mine(id) => fx.push(Effect::ReadReady { id, at: w.at }),
@@ -188,6 +197,7 @@ impl Raft {
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         if let Some(peer) = leader.find_mut(peer).filter(|p| p.connected && p.commit_sent < at.counter) {
+            fx.mark("raft/read#answer_read_index.tells_commit");
             peer.append(say, None, fx);
         }
         fx.send(peer, Message::ReadIndexReply { term: say.term, context, at: Some(at) });
@@ -205,6 +215,9 @@ impl Raft {
     /// The leader is, or may be, another one: every read that waits fails.
     pub(crate) fn fail_reads(&mut self, fx: &mut Effects<Self>) {
         let term = self.hard.term;
+        if !self.reads.waiting.is_empty() {
+            fx.mark("raft/read#fail_reads.of_a_leader");
+        }
         for w in self.reads.waiting.drain(..) {
             match w.whose {
                 Whose::Mine(id) => fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged }),
@@ -218,6 +231,9 @@ impl Raft {
 
     /// What was asked of the leader will not be answered.
     pub(crate) fn fail_asked_reads(&mut self, fx: &mut Effects<Self>) {
+        if !self.reads.asked.is_empty() {
+            fx.mark("raft/read#fail_asked_reads");
+        }
         for id in self.reads.asked.drain(..).chain(self.reads.pooled.drain(..)) {
             fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
         }

@@ -86,7 +86,7 @@ impl Raft {
             Progress::Snapshot(_) => true,
         };
         if stale || refused.counter <= peer.matched.counter {
-            return;
+            return fx.mark("raft/recovery#conflict.stale");
         }
         if at.counter > refused.counter || first > at.counter {
             return disconnect(peer.id, "a conflict hint that is none", fx);
@@ -110,11 +110,13 @@ impl Raft {
             _ if mutant!("R21") => peer.append(say, None, fx),
             None => self.begin_snapshot(index, last, fx),
             Some(guess) if agrees => {
+                fx.mark("raft/recovery#conflict.agreement_by_term");
                 peer.begin_sync("append", last, self.log.last(), self.now);
                 peer.replicate(guess);
                 self.pump(index, fx);
             }
             Some(guess) => {
+                fx.mark("raft/recovery#conflict.probe_back");
                 peer.probe(guess);
                 peer.append(say, None, fx);
             }
@@ -133,6 +135,9 @@ impl Raft {
         let cut = self.log.last().counter - keep;
         trace_log(fx, "raft/recovery#truncate", "Raft fig. 2 AppendEntries 3", "trunc", after, cut);
         self.log.truncate_after(after);
+        if self.durable > after {
+            fx.mark("raft/recovery#truncate.durable");
+        }
         if !mutant!("R28") {
             self.durable = self.durable.min(after);
         }
@@ -151,6 +156,7 @@ impl Raft {
                 Read::OnDisk => {
                     let read = (peer.id, DiskRead::Entries);
                     if !self.disk_reads.contains(&read) {
+                        fx.mark("raft/recovery#pump.from_disk");
                         self.disk_reads.push(read);
                         let max_bytes = self.config.max_batch_bytes;
                         fx.push(Effect::Fetch { peer: peer.id, after: peer.sent, max_bytes });
@@ -158,6 +164,7 @@ impl Raft {
                     return;
                 }
                 Read::Compacted | Read::Unknown => {
+                    fx.mark("raft/recovery#pump.compacted");
                     let from = peer.sent;
                     return self.begin_snapshot(at, from, fx);
                 }
@@ -173,11 +180,13 @@ impl Raft {
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         let Some(at) = leader.position(peer) else { return };
-        let Some(run) = entries else { return };
+        let Some(run) = entries else { return fx.mark("raft/recovery#fetched.nothing") };
         let peer = &mut leader.peers[at];
         let follows = self.log.next(after) == Some(run.first()) && self.log.contains(run.last());
         if follows && peer.sent == after && peer.may_send(&self.config) {
             peer.append(say, Some(run), fx);
+        } else {
+            fx.mark("raft/recovery#fetched.out_of_date");
         }
         self.pump(at, fx);
     }

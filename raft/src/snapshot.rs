@@ -73,6 +73,7 @@ impl Raft {
         let Progress::Snapshot(transfer) = &mut peer.progress else { return };
         transfer.quiet += 1;
         if transfer.quiet >= QUIET_HEARTBEATS {
+            fx.mark("raft/snapshot#retry_snapshot.quiet");
             transfer.stalled = true;
             transfer.quiet = 0;
             if transfer.complete() {
@@ -94,14 +95,18 @@ impl Raft {
         let Progress::Snapshot(transfer) = &mut peer.progress else { return };
         let Some(chunk) = chunk.filter(|c| c.snapshot >= base) else {
             transfer.stalled = true;
-            return;
+            return fx.mark("raft/snapshot#snapshot_read.not_to_be_had");
         };
         let expected = transfer.snapshot.is_none_or(|s| s == chunk.snapshot) && chunk.offset == transfer.offset;
         if !expected && chunk.offset != 0 {
+            fx.mark("raft/snapshot#snapshot_read.out_of_date");
             // It was read for an earlier transfer.
             return self.read_piece(at, fx);
         }
         // A piece from the start, of whatever snapshot is the newest now, always will do.
+        if transfer.snapshot.is_some_and(|s| s != chunk.snapshot) {
+            fx.mark("raft/snapshot#snapshot_read.newer_snapshot");
+        }
         let (snapshot, offset, total) = (Some(chunk.snapshot), chunk.offset, chunk.total);
         *transfer = Transfer { snapshot, offset, total, ..Transfer::default() };
         if let Some(sync) = &mut peer.sync {
@@ -135,6 +140,7 @@ impl Raft {
         }
         (transfer.offset, transfer.quiet) = (end, 0);
         if end == 0 {
+            fx.mark("raft/snapshot#on_install_snapshot_reply.from_the_start");
             // Damaged, or out of order: from the start, but not in a tight loop.
             transfer.stalled = true;
         } else if end < transfer.total {
@@ -153,6 +159,7 @@ impl Raft {
         }
         let State::Follower(follower) = &mut self.state else { return };
         if self.installing.is_some() || chunk.snapshot.counter <= self.committed.counter {
+            fx.mark("raft/snapshot#on_install_snapshot.not_wanted");
             // Busy with another, or what it covers is here: the answer says which.
             follower.reply = Some(Due::Match);
             return self.acknowledge(fx);
@@ -167,15 +174,22 @@ impl Raft {
                 fx.push(Effect::WriteSnapshot(chunk));
             }
             Some(incoming) => {
+                fx.mark("raft/snapshot#on_install_snapshot.resumed");
                 let end = incoming.written;
                 self.answer_piece(snapshot, end, fx);
             }
             None if chunk.offset == 0 => {
+                if self.incoming.is_some() {
+                    fx.mark("raft/snapshot#on_install_snapshot.replaces_another");
+                }
                 let writing = Some(chunk.end());
                 self.incoming = Some(Incoming { from, snapshot, total, written: 0, writing });
                 fx.push(Effect::WriteSnapshot(chunk));
             }
-            None => self.answer_piece(snapshot, 0, fx),
+            None => {
+                fx.mark("raft/snapshot#on_install_snapshot.from_the_middle");
+                self.answer_piece(snapshot, 0, fx);
+            }
         }
     }
 
@@ -202,10 +216,14 @@ impl Raft {
         // Entries may have arrived and committed meanwhile, or this node stands for election: then it is not wanted.
         let State::Follower(follower) = &mut self.state else { return };
         if snapshot.counter <= self.committed.counter {
+            fx.mark("raft/snapshot#snapshot_written.overtaken");
             follower.reply = Some(Due::Match);
             return self.acknowledge(fx);
         }
         let keep_tail = self.log.contains(snapshot);
+        if keep_tail {
+            fx.mark("raft/snapshot#snapshot_written.keeps_tail");
+        }
         self.installing = Some((snapshot, keep_tail));
         fx.trace("raft/snapshot#snapshot_written", "Raft fig. 13 InstallSnapshot 6-8", || TraceBody::Note {
             key: if keep_tail { "snapshot_keeps_tail" } else { "snapshot_replaces_log" },
@@ -243,6 +261,7 @@ impl Raft {
 
     /// The bytes were damaged or out of order; nothing changed.
     pub(crate) fn snapshot_refused(&mut self, snapshot: LogId, fx: &mut Effects<Self>) {
+        fx.mark("raft/snapshot#snapshot_refused");
         self.installing.take_if(|(id, _)| *id == snapshot);
         self.incoming.take_if(|incoming| incoming.snapshot == snapshot);
         self.answer_piece(snapshot, 0, fx);

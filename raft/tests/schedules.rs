@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::protocol::{Input, Protocol};
 use common::quorum::Voters;
 use common::rng::Rng;
-use common::sim::subject::Oracle as _;
+use common::sim::subject::{Oracle as _, Subject};
 use common::sim::truth::Truth;
 use common::testbed::{Testbed, agree};
 use common::types::{LogId, Micros, NodeId};
@@ -331,11 +331,16 @@ fn seeds() -> u64 {
 fn safety_under_random_schedules() {
     let (mut committed, mut terms) = (0, 0);
     let first = std::env::var("DUET_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    common::mark::start();
     for seed in first..seeds() {
         let (c, t) = run(seed, 3000).unwrap_or_else(|e| panic!("{e}"));
         (committed, terms) = (committed + c, terms + t);
     }
     println!("{committed} entries in {terms} terms");
+    let hits = common::mark::take();
+    for mark in Raft::marks() {
+        println!("{:9} {mark}", hits.get(mark).unwrap_or(&0));
+    }
     // Otherwise nothing was tested.
     assert!(committed > 10_000 && terms > 500, "{committed} entries in {terms} terms");
 }
