@@ -41,6 +41,15 @@ pub fn activate(name: Option<&'static str>) {
     let _ = name;
 }
 
+/// The mutant that is on, if any is on this thread. The constant `None` without the feature `mutants`.
+#[inline]
+pub fn active() -> Option<&'static str> {
+    #[cfg(feature = "mutants")]
+    return ACTIVE.get();
+    #[cfg(not(feature = "mutants"))]
+    None
+}
+
 /// Whether this mutant is on; ask through [`mutant!`](crate::mutant!).
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "without the feature it must be a constant wherever it is asked")]

@@ -13,6 +13,7 @@
 //! anything from the middle of its stream would break exactly this.
 
 use common::entries::{Batch, Entries, EntryKind};
+use common::mutant;
 use common::protocol::{Effect, Refusal};
 use common::status::PeerStatus;
 use common::trace::TraceBody;
@@ -26,7 +27,12 @@ use crate::recovery::leader::{Leading, Learner, Progress};
 /// The zxid of the first of `n` proposals after `last` in `epoch`, or None when the epoch's counters do not suffice.
 /// Counting on would make the next id one of the next epoch (ZOOKEEPER-1277).
 pub(crate) fn next_zxid(last: Zxid, epoch: u64, n: usize, counter_max: u32) -> Option<Zxid> {
-    let first = if last.epoch == epoch { last.plus(1) } else { Zxid::new(epoch, 1) };
+    if mutant!("Z14") && last.epoch >= epoch {
+        let room = last.epoch > epoch || last.counter + n as u64 <= u64::from(counter_max);
+        return Some(if room { last.plus(1) } else { Zxid::new(epoch + 1, 1) });
+    }
+    let one = if mutant!("Z36") { 2 } else { 1 };
+    let first = if last.epoch == epoch { last.plus(1) } else { Zxid::new(epoch, one) };
     (first.counter - 1 + n as u64 <= u64::from(counter_max)).then_some(first)
 }
 
@@ -77,6 +83,9 @@ impl Leading {
         let mut overflow = false;
         for (id, l) in &mut self.learners {
             // To everyone who was sent NEWLEADER, not only to those who acknowledged it (Zab's note 1).
+            if mutant!("Z01") && l.progress != Progress::Synced {
+                continue;
+            }
             if l.member == Member::Voter && l.live() {
                 l.send_proposal(*id, &run, fx);
                 overflow |= l.in_flight_bytes > me.config.queue_max_bytes;
@@ -89,6 +98,9 @@ impl Leading {
 
     /// Ends the sessions of learners whose queues are full.
     pub(crate) fn shed(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
+        if mutant!("Z34") {
+            return Ok(());
+        }
         let max = me.config.queue_max_bytes;
         let full = self.learners.iter().filter(|(_, l)| l.in_flight_bytes > max || l.unreceived() > max);
         let full: Vec<NodeId> = full.map(|(id, _)| *id).collect();
@@ -127,7 +139,7 @@ impl Leading {
     /// own disk has. Entries of earlier epochs need no rule of their own as in Raft: all of them were committed with
     /// NEWLEADER.
     pub(crate) fn try_commit(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
-        let (id, durable) = (me.id, me.durable);
+        let (id, durable) = (me.id, if mutant!("Z32") { me.log.last() } else { me.durable });
         let reached = me
             .voters
             .reached(|v| if v == id { durable } else { self.learners.get(&v).map_or(Zxid::ZERO, |l| l.acked) });
@@ -242,6 +254,10 @@ impl Following {
             return Err(self.broke(me, "a PROPOSAL that does not follow the log", fx));
         }
         me.append(run, fx);
+        if mutant!("Z31") {
+            self.acked = me.log.last();
+            fx.send(self.leader, Message::Ack { attempt: self.attempt, zxid: self.acked });
+        }
         Ok(())
     }
 

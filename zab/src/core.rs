@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::entries::Entries;
 use common::log::LogView;
+use common::mutant;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol, Refusal};
 use common::quorum::Voters;
 use common::rng::Rng;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::election::Looking;
+use crate::invariants::guard;
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
@@ -427,7 +429,7 @@ impl Protocol for Zab {
             cutting: false,
             installing: None,
             snapshot,
-            committed: snapshot,
+            committed: if mutant!("Z09") { last } else { snapshot },
             applied: snapshot,
             sessions: BTreeMap::new(),
             note: Notification { state: NodeState::Looking, round: 1, vote: None },
@@ -457,8 +459,19 @@ impl Protocol for Zab {
             refuse_all(&input, fx);
             return;
         }
+        if mutant!("Z27") && self.me.note.round == 1 && self.me.log.last().epoch > self.me.hard.current_epoch {
+            self.me.halt("the log has entries of a later epoch than currentEpoch".into(), fx);
+            refuse_all(&input, fx);
+            return;
+        }
         if let Err(GiveUp(why)) = self.dispatch(input, fx) {
             self.look(why, fx);
+        }
+        // With a seeded bug the node goes on, so that the oracles have to find it.
+        if mutant::active().is_none()
+            && let Err(rule) = guard(self)
+        {
+            self.me.halt(format!("a rule of the protocol does not hold: {rule}"), fx);
         }
     }
 

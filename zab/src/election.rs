@@ -20,6 +20,7 @@
 //! - Nodes tell LOOKING peers when they settle, instead of only answering their next question.
 //! - A role that ended before broadcast is not tried again at once if that happened before: the pause doubles.
 
+use common::mutant;
 use common::protocol::Effect;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
@@ -86,7 +87,7 @@ impl Local {
         }
         let round = self.note.round;
         let best = self.looking_votes().filter(|(r, v)| *r == round && self.reachable(v.leader)).map(|(_, v)| v).max();
-        self.note.vote = self.note.vote.max(best);
+        self.note.vote = if mutant!("Z16") { best.or(self.note.vote) } else { self.note.vote.max(best) };
         self.note != before
     }
 
@@ -245,7 +246,7 @@ impl Zab {
     /// Looks at all that was heard and leaves the election if it can. Called whenever anything of it changes.
     pub(crate) fn elect(&mut self, fx: &mut Fx) -> Outcome {
         // R3, the freeze rule: until all is durable there is no vote and no leaving.
-        if !matches!(self.state, State::Looking(_)) || !self.me.at_rest() {
+        if !matches!(self.state, State::Looking(_)) || !(self.me.at_rest() || mutant!("Z07")) {
             return Ok(());
         }
         let voter = self.me.member == Member::Voter;
@@ -346,6 +347,9 @@ impl Local {
     /// (ZOOKEEPER-1732).
     pub(crate) fn settle_vote(&mut self, epoch: u64, fx: &mut Fx) {
         self.failures = 0;
+        if mutant!("Z28") && self.note.state != NodeState::Leading {
+            return;
+        }
         if let Some(vote) = &mut self.note.vote {
             vote.peer_epoch = epoch;
         }

@@ -14,12 +14,13 @@
 //! snapshot and the stream). The number of observers is limited, because each costs the leader its part of every entry.
 
 use common::entries::Entries;
+use common::mutant;
 use common::types::Member;
 
 use crate::core::{Fx, Local, Outcome};
 use crate::message::{Message, Zxid, fits, follows, weight};
 use crate::recovery::follower::{Following, Stage};
-use crate::recovery::leader::Leading;
+use crate::recovery::leader::{Leading, Progress};
 
 impl Leading {
     /// Whether there is room for one more observer.
@@ -34,7 +35,7 @@ impl Leading {
         let runs = me.log.cached(before, me.committed).unwrap_or_default();
         let mut full = false;
         for (id, l) in &mut self.learners {
-            if l.member != Member::Observer || !l.live() {
+            if l.member != Member::Observer || !l.live() || (mutant!("Z25") && l.progress != Progress::Synced) {
                 continue;
             }
             for run in &runs {
@@ -55,6 +56,9 @@ impl Following {
             return Err(self.broke(me, "INFORM to a follower", fx));
         }
         if self.stage != Stage::Broadcast {
+            if mutant!("Z24") && self.stage >= Stage::History {
+                return Ok(());
+            }
             let last = run.last();
             self.on_early_entries(me, run, fx)?;
             return self.on_early_commit(me, last, fx);

@@ -7,11 +7,13 @@
 //! earlier connection left in the pipe can be mistaken for the present one. An attempt ends when either side says
 //! LOOKING, when a new FOLLOWERINFO replaces it, or with the session.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use bytes::Bytes;
 use common::codec::{BodyError, Payload};
 use common::entries::Entries;
+use common::mutant;
 use common::protocol::Chunk;
 use common::types::{LogId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -58,7 +60,7 @@ pub(crate) fn chunk_weight(chunk: &Chunk) -> u64 {
 /// A vote: who should lead, and with which history. Fields are in the order in which votes compare: the greatest
 /// `(peerEpoch, zxid, id)` wins. Comparing the zxid first would let a long log of an old epoch beat the log that a newer
 /// epoch's quorum had already replaced it with (ZOOKEEPER-335, 1154).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vote {
     /// The currentEpoch of the proposed leader.
     pub peer_epoch: u64,
@@ -66,6 +68,32 @@ pub struct Vote {
     pub zxid: Zxid,
     /// Who.
     pub leader: NodeId,
+}
+
+impl Ord for Vote {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare((self.peer_epoch, self.zxid), (other.peer_epoch, other.zxid)).then(self.leader.cmp(&other.leader))
+    }
+}
+
+impl PartialOrd for Vote {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Histories, (currentEpoch, last zxid), in the order in which elections and discovery prefer them.
+fn compare(a: (u64, Zxid), b: (u64, Zxid)) -> Ordering {
+    match () {
+        () if mutant!("Z10") => (a.1, a.0).cmp(&(b.1, b.0)),
+        () if mutant!("Z19") => Ordering::Equal,
+        () => a.cmp(&b),
+    }
+}
+
+/// Whether one history is to be preferred to the other.
+pub(crate) fn better(a: (u64, Zxid), than: (u64, Zxid)) -> bool {
+    compare(a, than) == Ordering::Greater
 }
 
 /// What a node says of itself in a notification.

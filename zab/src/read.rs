@@ -12,6 +12,8 @@
 //! Reads are batched: one round serves all that came before it began, and a learner has one REQUEST under way for all
 //! its readers. The number of waiting reads is limited; more are refused as busy.
 
+use common::entries::Entries;
+use common::mutant;
 use common::protocol::{Effect, Refusal};
 use common::types::NodeId;
 
@@ -76,11 +78,15 @@ impl Zab {
         let max = self.me.config.reads_max;
         let refusal = match &mut self.state {
             State::Leading(l) if l.established() && l.reads.len() < max => {
-                l.reads.next.push(Reader::Here(id));
+                let early = mutant!("Z38") && !l.reads.asked.is_empty();
+                if early { &mut l.reads.asked } else { &mut l.reads.next }.push(Reader::Here(id));
                 l.begin_reads(&self.me, fx);
                 return;
             }
             State::Following(f) if f.in_broadcast() && f.reads.len() < max => {
+                if mutant!("Z30") {
+                    self.me.append(Entries::noop(Zxid::new(f.epoch + 1, 1)), fx);
+                }
                 f.reads.next.push(id);
                 f.request(fx);
                 return;
@@ -127,7 +133,7 @@ impl Leading {
         let echoed = |id| {
             id == me.id || self.learners.get(&id).is_some_and(|l| l.progress == Progress::Synced && l.echoed >= round)
         };
-        if self.reads.asked.is_empty() || !me.voters.is_quorum(echoed) {
+        if self.reads.asked.is_empty() || !(me.voters.is_quorum(echoed) || mutant!("Z26")) {
             return;
         }
         let at = self.reads.at;

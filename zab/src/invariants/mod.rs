@@ -1,5 +1,14 @@
 //! What must hold. In every state of one node: here. Between nodes, and on their disks: `oracle`, and what messages
 //! promise: `vows`. Bugs seeded on purpose, so that it is known what all this finds: [`MUTANTS`].
+//!
+//! # Always on
+//! A node looks at itself after every step, in production too, and halts with the name of the rule when it is not what it
+//! should be: a node that stops is a failure ZAB is made for, one that goes on with a broken promise is not.
+//! What it looks at takes the same few comparisons however much is in flight: the order of its epochs, that what is
+//! durable and committed is in its log, that a vote, a promise or an acknowledgement speaks of what its disk confirmed,
+//! and that its log stands still when it must. Left to [`Zab::check`], which tests and the simulator call, is what takes
+//! time in the number of peers and of runs in flight: that queues are counted right, and that nothing is left out of a
+//! learner's stream.
 
 mod marks;
 mod mutants;
@@ -24,15 +33,25 @@ fn rule(name: &'static str, holds: bool) -> Check {
     if holds { Ok(()) } else { Err(name) }
 }
 
+/// The rules that a node can afford to check after every step. See the [module](self).
+pub(crate) fn guard(zab: &Zab) -> Result<(), &'static str> {
+    let me = &zab.me;
+    guard_local(me)?;
+    match &zab.state {
+        State::Looking(_) => guard_looking(me),
+        State::Following(f) => guard_following(me, f),
+        State::Leading(l) => guard_leading(me, l),
+    }
+}
+
 impl Zab {
     /// Checks every rule; the error names the first that is broken, by its name in the specification or as `Z-NBT`, a state
     /// that should not be there. Takes time in the number of peers and runs in flight.
     pub fn check(&self) -> Result<(), Violation> {
         let me = &self.me;
-        let all = check_local(me).and_then(|()| match &self.state {
-            State::Looking(_) => check_looking(me),
-            State::Following(f) => check_following(me, f),
+        let all = guard(self).and_then(|()| match &self.state {
             State::Leading(l) => check_leading(me, l),
+            State::Following(_) | State::Looking(_) => Ok(()),
         });
         all.map_err(|rule| {
             let (oracle, rule) = rule.split_once(": ").filter(|(o, _)| o.contains('-')).unwrap_or(("Z-NBT", rule));
@@ -41,7 +60,7 @@ impl Zab {
     }
 }
 
-fn check_local(me: &Local) -> Check {
+fn guard_local(me: &Local) -> Check {
     if me.halted {
         return Ok(());
     }
@@ -54,38 +73,39 @@ fn check_local(me: &Local) -> Check {
             .all(|(a, b)| a.accepted_epoch <= b.accepted_epoch && a.current_epoch <= b.current_epoch)
     })?;
     rule("Z-ZXID: epoch and counter fit 32 bits", fits(me.log.last()) && fits(me.committed))?;
-    rule("the log starts at or before the snapshot", me.log.base() <= me.snapshot.max(me.log.base()))?;
+    rule("the log starts at or before the snapshot", me.log.base() <= me.snapshot)?;
     rule("what is durable is in the log", me.installing.is_some() || me.log.contains(me.durable))?;
-    rule("what is committed is in the log", me.installing.is_some() || me.log.contains(me.committed))?;
+    rule("Z-AGR: what is committed is in the log", me.installing.is_some() || me.log.contains(me.committed))?;
     rule("applied <= committed", me.applied <= me.committed)?;
     rule("a snapshot covers committed entries only", me.snapshot <= me.committed)?;
     rule("at most two epochs are on their way to disk", me.saves.len() <= 2)
 }
 
-fn check_looking(me: &Local) -> Check {
+fn guard_looking(me: &Local) -> Check {
     rule("LOOKING says so", me.note.state == NodeState::Looking)?;
-    // R3: a vote only at rest, and never for less than this node has itself.
-    rule("a vote only at rest", me.note.vote.is_none() || me.at_rest())?;
-    rule("the vote is at least one's own", me.note.vote.is_none_or(|v| v >= me.own_vote()))?;
+    rule("C-VOW: R3: a vote only at rest", me.note.vote.is_none() || me.at_rest())?;
+    rule("C-VOW: the vote is at least one's own", me.note.vote.is_none_or(|v| v >= me.own_vote()))?;
     rule("an observer does not vote", me.member == Member::Voter || me.note.vote.is_none())
 }
 
-fn check_following(me: &Local, f: &Following) -> Check {
+fn guard_following(me: &Local, f: &Following) -> Check {
     let said = if me.member == Member::Voter { NodeState::Following } else { NodeState::Observing };
     rule("FOLLOWING or OBSERVING says so", me.note.state == said)?;
     rule("one does not follow oneself", f.leader != me.id)?;
-    // R3: between FOLLOWERINFO and the synchronisation the log does not move.
-    rule("R3: at rest until synchronised", f.stage > Stage::Accepting || me.log.last() == me.durable)?;
-    rule("R2: the promise is durable before ACKEPOCH", {
+    // Between FOLLOWERINFO and the synchronisation the log does not move.
+    rule("C-VOW: R3: at rest until synchronised", f.stage > Stage::Accepting || me.log.last() == me.durable)?;
+    rule("C-VOW: R2: the promise is durable before ACKEPOCH", {
         me.member == Member::Observer || f.stage <= Stage::Accepting || me.saved.accepted_epoch >= f.epoch
     })?;
-    rule("R4: history is durable before currentEpoch", f.stage != Stage::Epoch || me.log.last() == me.durable)?;
-    rule("R4: currentEpoch is durable before the ACK", {
+    rule("Z-EPOCH: R4: history is durable before currentEpoch", {
+        f.stage != Stage::Epoch || me.log.last() == me.durable
+    })?;
+    rule("C-VOW: R4: currentEpoch is durable before the ACK", {
         f.stage < Stage::Acked || me.saved.current_epoch == f.epoch
     })?;
     rule("R5: held proposals are not in the log", f.stage != Stage::Acked || me.log.last() == f.acked)?;
     rule("R5: nothing is held in broadcast", !f.in_broadcast() || f.held.is_empty())?;
-    rule("R7: what was acknowledged is durable", f.acked <= me.durable)?;
+    rule("C-VOW: R7: what was acknowledged is durable", f.acked <= me.durable)?;
     rule(
         "Z-PFX: nothing of a later epoch than the leader's",
         f.stage < Stage::Syncing || me.log.last().epoch <= f.epoch.max(me.log.base().epoch),
@@ -93,27 +113,36 @@ fn check_following(me: &Local, f: &Following) -> Check {
     rule("reads are bounded", f.reads.len() <= me.config.reads_max)
 }
 
-fn check_leading(me: &Local, l: &Leading) -> Check {
+fn guard_leading(me: &Local, l: &Leading) -> Check {
     rule("LEADING says so", me.note.state == NodeState::Leading && me.note.vote.is_some_and(|v| v.leader == me.id))?;
     rule("an observer does not lead", me.member == Member::Voter)?;
-    if !l.established() {
-        // J4: what followers are compared with and sent must not move.
-        rule(
-            "the log stands still before NEWLEADER's quorum",
-            me.log.last() == l.summary.1 && me.durable == l.summary.1,
-        )?;
-        rule("nothing is proposed before NEWLEADER's quorum", l.outstanding.is_empty())?;
-    }
-    rule("R1: the epoch is durable before LEADERINFO", {
+    rule("C-VOW: R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;
+    rule("reads are bounded", l.reads.len() <= me.config.reads_max + l.learners.len() * 2)?;
+    if !l.established() {
+        // J4: what followers are compared with and sent must not move.
+        rule("Z-INIT: the log stands still before NEWLEADER's quorum", {
+            me.log.last() == l.summary.1 && me.durable == l.summary.1
+        })?;
+        return rule("Z-INIT: nothing is proposed before NEWLEADER's quorum", l.outstanding.is_empty());
+    }
+    rule("Z-INIT: R6: currentEpoch is durable before it serves", {
+        l.self_acked && me.saved.current_epoch == l.epoch
+    })?;
+    rule("Z-PI: the initial history is committed", me.committed >= l.summary.1)?;
+    rule("Z-ZXID: new entries are of the epoch led", {
+        me.log.last() == l.summary.1 || me.log.last().epoch == l.epoch
+    })?;
+    rule("the own disk's queue starts after what is durable", l.unsynced.front().is_none_or(|(z, _)| *z > me.durable))?;
+    rule("what waits is what is not committed", {
+        l.outstanding.back().is_none_or(|(last, _)| *last == me.log.last())
+            && l.outstanding.front().is_none_or(|(last, _)| *last > me.committed)
+    })
+}
+
+fn check_leading(me: &Local, l: &Leading) -> Check {
     if l.established() {
-        rule(
-            "R6, Z-INIT: currentEpoch is durable before it serves",
-            l.self_acked && me.saved.current_epoch == l.epoch,
-        )?;
-        rule("the initial history is committed", me.committed >= l.summary.1)?;
-        rule("Z-PI: new entries are of the epoch led", me.log.last() == l.summary.1 || me.log.last().epoch == l.epoch)?;
         let reached = me
             .voters
             .reached(|v| if v == me.id { me.durable } else { l.learners.get(&v).map_or(Zxid::ZERO, |x| x.acked) });
@@ -123,12 +152,6 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
     rule("uncommitted bytes are counted", waiting == l.uncommitted)?;
     let unsynced: u64 = l.unsynced.iter().map(|(_, weight)| weight).sum();
     rule("the own disk's queue is counted", unsynced == l.unsynced_bytes)?;
-    rule("the own disk's queue starts after what is durable", l.unsynced.front().is_none_or(|(z, _)| *z > me.durable))?;
-    rule("what waits is what is not committed", {
-        l.outstanding.back().is_none_or(|(last, _)| *last == me.log.last())
-            && l.outstanding.front().is_none_or(|(last, _)| *last > me.committed)
-    })?;
-    rule("reads are bounded", l.reads.len() <= me.config.reads_max + l.learners.len() * 2)?;
     for (id, x) in &l.learners {
         rule("a learner has a session", me.connected(*id))?;
         rule("members are who the ensemble says", (x.member == Member::Voter) == me.voters.contains(*id))?;

@@ -1,7 +1,102 @@
 //! The bugs that can be seeded in this crate. Each is in the shipped code at the place of the rule it breaks, and is
-//! compiled with the feature `mutants` only.
+//! compiled with the feature `mutants` only. While one is on, nodes do not look at themselves
+//! (see the module above): what is tried is whether the oracles find it.
 
 use common::mutant::Mutant;
 
+/// One that somebody really had.
+const fn real(name: &'static str, what: &'static str, source: &'static str, oracle: &'static str) -> Mutant {
+    Mutant { name, what, source, real: true, oracle }
+}
+
+/// A rule of the protocol left out.
+const fn rule(name: &'static str, what: &'static str, source: &'static str, oracle: &'static str) -> Mutant {
+    Mutant { name, what, source, real: false, oracle }
+}
+
 /// Every seeded bug.
-pub const MUTANTS: &[Mutant] = &[];
+pub const MUTANTS: &[Mutant] = &[
+    rule(
+        "Z01",
+        "PROPOSAL goes to those who acknowledged NEWLEADER, not to all who were sent it",
+        "Zab.tla, issue 1",
+        "Z-PFX",
+    ),
+    rule("Z02", "UPTODATE commits all that the follower was sent", "Zab.tla, issue 3", "Z-DUR"),
+    real("Z03", "currentEpoch is saved before the history has come", "ZOOKEEPER-4643", "Z-EPOCH"),
+    real("Z04", "NEWLEADER is acknowledged before anything is durable", "ZOOKEEPER-4646, 3911", "C-VOW"),
+    real("Z05", "what is synchronised is acknowledged like a proposal, before NEWLEADER", "ZOOKEEPER-4685", "C-NBT"),
+    real("Z06", "a COMMIT between NEWLEADER and UPTODATE does not find its proposal", "ZOOKEEPER-4394", "C-NBT"),
+    real("Z07", "a node votes while its log writer is still at work for an earlier role", "ZOOKEEPER-4712", "C-VOW"),
+    real("Z08", "history that is on disk only is left out of a synchronisation", "ZOOKEEPER-2418, 4925", "Z-EPOCH"),
+    real("Z09", "what is in the log at a start is taken to be committed", "ZOOKEEPER-2845", "Z-AGR"),
+    real("Z10", "histories are compared by zxid before epoch", "ZOOKEEPER-335, 1081", "Z-PI"),
+    rule("Z11", "acceptedEpoch is promised and not saved", "Zab 1.0, discovery step 2 (R2)", "C-VOW"),
+    real("Z12", "TRUNC leaves one entry too many", "ZOOKEEPER-1156", "C-VOW"),
+    rule(
+        "Z13",
+        "broadcast begins with a quorum of ACKEPOCH, without one of NEWLEADER",
+        "Zab 1.0, synchronisation step 3 (R6)",
+        "Z-INIT",
+    ),
+    real("Z14", "the counter runs over into the epoch", "ZOOKEEPER-1277", "Z-ZXID"),
+    rule("Z15", "a leader goes on without a quorum", "Zab 1.0, broadcast step 4", "L3"),
+    real(
+        "Z16",
+        "a node takes the best vote it heard even if its own is better",
+        "SandTable, ZooKeeper vote circle",
+        "C-VOW",
+    ),
+    real("Z17", "currentEpoch is saved at UPTODATE only", "ZOOKEEPER-1282", "C-VOW"),
+    real("Z18", "LEADERINFO leaves before the leader's acceptedEpoch is durable", "ZOOKEEPER-1291", "C-VOW"),
+    rule("Z19", "histories are not compared: the greatest id leads", "Zab 1.0, phase 0 and discovery step 3", "Z-PI"),
+    real(
+        "Z21",
+        "a zxid between the ends of the log is taken to be in it: DIFF instead of TRUNC",
+        "ZOOKEEPER-1154",
+        "Z-PFX",
+    ),
+    real("Z22", "observers are counted for NEWLEADER", "ZOOKEEPER-2959", "Z-INIT"),
+    real("Z23", "proposals in flight when a follower becomes level are not sent to it", "ZOOKEEPER-962, 1319", "Z-PFX"),
+    real("Z24", "an observer drops INFORM between NEWLEADER and UPTODATE", "ZOOKEEPER-1551", "C-NBT"),
+    real("Z25", "INFORM is not sent to an observer that has not acknowledged NEWLEADER", "ZOOKEEPER-5088", "Z-NBT"),
+    real("Z26", "SYNC is answered by a leader that may not be one any more", "ZOOKEEPER-1675", "C-LIN"),
+    real(
+        "Z27",
+        "a node refuses to start when its log is of a later epoch than currentEpoch",
+        "ZOOKEEPER-1653, 2354, 4269",
+        "C-HALT",
+    ),
+    real("Z28", "settled followers go on naming the old epoch of their leader", "ZOOKEEPER-1732, 1805", "L3"),
+    real(
+        "Z29",
+        "what lies before the log's start is left out instead of sent as a snapshot",
+        "ZOOKEEPER-2846",
+        "C-NBT",
+    ),
+    real("Z30", "a follower that is asked to read puts an entry of its own in the log", "ZOOKEEPER-3526", "Z-INT"),
+    rule("Z31", "a proposal is acknowledged before it is durable", "Zab 1.0, broadcast step 2 (R7)", "C-VOW"),
+    rule("Z32", "a leader counts its own disk before it has the proposal", "Zab 1.0, broadcast step 3 (R8)", "Z-DUR"),
+    rule("Z33", "a leader counts itself before its currentEpoch is durable", "Zab 1.0, synchronisation (R6)", "Z-INIT"),
+    rule("Z34", "a follower's queue grows without an end", "LearnerHandler's unbounded queue", "Z-NBT"),
+    rule(
+        "Z35",
+        "a leader ignores that a follower has promised a later epoch, which then refuses it for ever",
+        "Learner.registerWithLeader",
+        "L3",
+    ),
+    rule("Z36", "an epoch's counters begin at 2", "local primary order", "Z-LPO"),
+    rule(
+        "Z37",
+        "a new epoch may be one that its leader promised to somebody else",
+        "Zab 1.0, discovery step 1",
+        "Z-LEAD",
+    ),
+    rule("Z38", "a read joins a round that began before it", "linearizable reads", "C-LIN"),
+    rule(
+        "Z39",
+        "messages of an earlier attempt are taken for the present one's",
+        "one FIFO connection per attempt",
+        "C-NBT",
+    ),
+];

@@ -8,18 +8,16 @@
 //!
 //! | name | what it says |
 //! | --- | --- |
-//! | Z-LEAD | one node leads an epoch, once; nobody else gives out its NEWLEADER (Leadership1, Leadership2) |
+//! | Z-LEAD | one node leads an epoch, once: nobody else gives out its NEWLEADER, or the same node with another history (Leadership1, Leadership2) |
 //! | Z-EPOCH | acceptedEpoch >= currentEpoch, both only grow, on disk too; currentEpoch is on a disk only behind the history of that epoch |
 //! | Z-INIT | a leader begins to broadcast when a quorum has NEWLEADER's history and currentEpoch on disk |
-//! | Z-PI | primary integrity: a leader that begins to broadcast has delivered all that was delivered in earlier epochs, and nothing more of them is delivered later |
+//! | Z-PI | primary integrity: once a quorum has promised an epoch, its leader has all that was delivered before; when it broadcasts, no more of earlier epochs is delivered |
 //! | Z-DUR | what is delivered is on the disks of a quorum |
-//! | Z-AGR | agreement: what two nodes delivered, one is a prefix of the other |
+//! | Z-AGR | agreement, total order: what two nodes delivered, one is a prefix of the other, for ever |
 //! | Z-INT | integrity: no log has an entry that no leader broadcast |
-//! | Z-TO | total order: what a node delivered stays, and nothing comes before it later |
 //! | Z-LPO | local primary order: an epoch's entries follow each other without gaps, from 1 |
-//! | Z-GPO | global primary order: a history of an epoch has nothing of a later one before it |
-//! | Z-PFX | prefix consistency: every log, in memory and on disk, is a prefix of the history of an epoch |
-//! | Z-ZXID | a counter does not pass the last one of its epoch |
+//! | Z-PFX | prefix consistency, global primary order: every log, in memory and on disk, is a prefix of the history of an epoch, epochs ascending |
+//! | Z-ZXID | a counter does not pass the last one of its epoch, nor run into the next |
 //! | Z-NBT | a state of a node that should not be there; see [`Zab::check`](crate::Zab::check) |
 //! | C-VOW | what a message says of its sender is on the sender's disk when it leaves; in `vows` |
 
@@ -107,9 +105,13 @@ impl Oracle<Zab> for ZabOracle {
         }
         let watch = self.nodes.entry(node).or_default();
         (watch.in_memory, watch.on_disk, watch.committed) = (Zxid::ZERO, Zxid::ZERO, core.me.committed);
+        // Only a snapshot says so at a start, and it covers what was delivered.
+        if !self.delivered.contains(core.me.committed) {
+            let what = format!("{node} starts with {} delivered, which was not", core.me.committed);
+            return Err(Violation::new("Z-AGR", what));
+        }
         self.look_at_disk(node, truth)?;
-        self.look_at_log(core)?;
-        self.look_at_commits(core, &[])
+        self.look_at_log(core)
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -117,13 +119,13 @@ impl Oracle<Zab> for ZabOracle {
     }
 
     fn turned(&mut self, core: &Zab, _: Micros, truths: &[(NodeId, Truth<Hard>)]) -> Check {
-        core.check()?;
         if let State::Leading(l) = &core.state
             && l.stage >= Stage::Synchronisation
         {
             self.look_at_leader(core, l, truths)?;
         }
         self.look_at_log(core)?;
+        core.check()?;
         if let Some(truth) = truth_of(truths, core.me.id) {
             self.look_at_disk(core.me.id, truth)?;
         }
@@ -143,6 +145,11 @@ impl ZabOracle {
     fn look_at_leader(&mut self, core: &Zab, l: &Leading, truths: &[(NodeId, Truth<Hard>)]) -> Check {
         let (node, parent) = (core.me.id, l.summary.1);
         let begun = Reign { leader: node, parent, proposed: 0, established: false };
+        let delivered = self.delivered.last();
+        if !self.reigns.contains_key(&l.epoch) && !self.descends(parent, delivered) {
+            let what = format!("{node} begins epoch {} with {parent}, without {delivered}", l.epoch);
+            return Err(Violation::new("Z-PI", what));
+        }
         let reign = self.reigns.entry(l.epoch).or_insert(begun);
         if (reign.leader, reign.parent) != (node, parent) {
             let what = format!(
@@ -151,9 +158,9 @@ impl ZabOracle {
             );
             return Err(Violation::new("Z-LEAD", what));
         }
-        if parent.epoch >= l.epoch {
-            let what = format!("{node} begins epoch {} with a history up to {parent}", l.epoch);
-            return Err(Violation::new("Z-GPO", what));
+        let last = core.me.log.last();
+        if last != parent && (last.epoch != l.epoch || last.counter > u64::from(core.me.config.counter_max)) {
+            return Err(Violation::new("Z-ZXID", format!("{node} leads epoch {} and has {last}", l.epoch)));
         }
         if !l.established() || reign.established {
             return Ok(());
@@ -165,11 +172,6 @@ impl ZabOracle {
         if !self.voters.is_quorum(has) {
             let what = format!("{node} leads epoch {}: no quorum has it and {parent} on disk", l.epoch);
             return Err(Violation::new("Z-INIT", what));
-        }
-        let last = self.delivered.last();
-        if !self.descends(parent, last) {
-            let what = format!("{node} leads epoch {} with {parent}, without {last}, which was delivered", l.epoch);
-            return Err(Violation::new("Z-PI", what));
         }
         Ok(())
     }
@@ -183,9 +185,6 @@ impl ZabOracle {
             && last.counter > reign.proposed
         {
             reign.proposed = last.counter;
-            if last.counter > u64::from(core.me.config.counter_max) {
-                return Err(Violation::new("Z-ZXID", format!("{node} has proposed {last}")));
-            }
         }
         let watch = self.nodes.entry(node).or_default();
         if watch.in_memory == last {
@@ -253,8 +252,11 @@ impl ZabOracle {
         let (node, upto) = (core.me.id, core.me.committed);
         let watch = self.nodes.entry(node).or_default();
         let before = std::mem::replace(&mut watch.committed, upto);
+        if upto == before {
+            return Ok(());
+        }
         if upto < before {
-            return Err(Violation::new("Z-TO", format!("{node} had delivered {before}, and now {upto}")));
+            return Err(Violation::new("Z-AGR", format!("{node} had delivered {before}, and now {upto}")));
         }
         let last = self.delivered.last();
         if upto <= last {
@@ -263,21 +265,22 @@ impl ZabOracle {
             }
             return Err(Violation::new("Z-AGR", format!("{node} delivers {upto}, others {last} without it")));
         }
+        let Some(spans) = self.between(last, upto) else {
+            return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
+        };
         if !self.voters.is_quorum(|v| truth_of(truths, v).is_some_and(|t| t.has(upto))) {
             return Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));
         }
-        if !self.descends(upto, last) {
-            return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
+        for span in spans.into_iter().rev() {
+            let newest = last_id(&span);
+            // (What a leader that was never established left out may still be delivered by the next.)
+            let mut later = self.reigns.range(span.epoch + 1..);
+            if let Some((epoch, _)) = later.find(|(_, r)| r.established && !self.descends(r.parent, newest)) {
+                let what = format!("{node} delivers {newest}; epoch {epoch} was begun without it");
+                return Err(Violation::new("Z-PI", what));
+            }
+            self.delivered.push(first_id(&span), span.last);
         }
-        let newest = self.reigns.iter().rev().find(|(_, r)| r.established);
-        if let Some((epoch, reign)) = newest
-            && upto.epoch < *epoch
-            && !self.descends(reign.parent, upto)
-        {
-            let what = format!("{node} delivers {upto}; epoch {epoch} was begun without it");
-            return Err(Violation::new("Z-PI", what));
-        }
-        self.deliver(upto);
         Ok(())
     }
 
@@ -290,21 +293,19 @@ impl ZabOracle {
         id.epoch == ancestor.epoch && id.counter >= ancestor.counter
     }
 
-    /// Adds to what was delivered everything up to `upto`, which descends from it.
-    fn deliver(&mut self, upto: Zxid) {
-        let last = self.delivered.last();
+    /// What comes after `ancestor` in the history that ends at `id`, newest first; None when `ancestor` is not in it.
+    fn between(&self, ancestor: Zxid, mut id: Zxid) -> Option<Vec<Span>> {
         let mut spans = Vec::new();
-        let mut id = upto;
-        while id.epoch > last.epoch {
-            spans.push((Zxid::new(id.epoch, 1), id.counter));
-            let Some(reign) = self.reigns.get(&id.epoch) else { break };
-            id = reign.parent;
+        while id.epoch > ancestor.epoch {
+            spans.push(Span { epoch: id.epoch, first: 1, last: id.counter });
+            id = self.reigns.get(&id.epoch)?.parent;
         }
-        if id > last {
-            spans.push((last.plus(1), id.counter));
+        if id.epoch != ancestor.epoch || id.counter < ancestor.counter {
+            return None;
         }
-        for (first, counter) in spans.into_iter().rev() {
-            self.delivered.push(first, counter);
+        if id > ancestor {
+            spans.push(Span { epoch: id.epoch, first: ancestor.counter + 1, last: id.counter });
         }
+        Some(spans)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use common::codec::Payload;
 use common::entries::Entries;
+use common::mutant;
 use common::protocol::{Chunk, Effect};
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
@@ -150,7 +151,7 @@ impl Following {
 
     /// A message of the leader's session.
     pub(crate) fn on_message(&mut self, me: &mut Local, message: Message, fx: &mut Fx) -> Outcome {
-        if message.attempt() != Some(self.attempt) {
+        if message.attempt() != Some(self.attempt) && !mutant!("Z39") {
             return Ok(());
         }
         self.heard_at = me.now;
@@ -200,6 +201,11 @@ impl Following {
             self.send_ack_epoch(me, false, fx);
         } else if epoch > me.hard.accepted_epoch {
             // R2: ACKEPOCH leaves when this is durable.
+            if mutant!("Z11") {
+                me.hard.accepted_epoch = epoch;
+                self.send_ack_epoch(me, false, fx);
+                return Ok(());
+            }
             self.enter(Stage::Accepting, fx);
             me.save(Hard { accepted_epoch: epoch, ..me.hard }, fx);
         } else if epoch == me.hard.accepted_epoch {
@@ -227,6 +233,9 @@ impl Following {
 
     /// The disk confirmed something: the next step of whatever waited for it.
     pub(crate) fn on_disk(&mut self, me: &mut Local, fx: &mut Fx) {
+        if mutant!("Z05") && matches!(self.stage, Stage::Syncing | Stage::History | Stage::Epoch) {
+            self.on_durable(me, fx);
+        }
         match self.stage {
             Stage::Accepting if me.saves.is_empty() => self.send_ack_epoch(me, false, fx),
             Stage::Syncing => self.report(me, 0, fx),
@@ -234,7 +243,7 @@ impl Following {
             // no disk (ZOOKEEPER-3911, 4646).
             Stage::History if me.at_rest() => {
                 self.report(me, 0, fx);
-                if me.hard.current_epoch == self.epoch {
+                if me.hard.current_epoch == self.epoch || mutant!("Z17") {
                     self.ack_new_leader(me, fx);
                 } else {
                     // (c) Only then the epoch: a node that crashed with the epoch and without the history would win the
@@ -263,6 +272,9 @@ impl Following {
             return Err(self.broke(me, "an unexpected DIFF", fx));
         }
         self.enter(Stage::Syncing, fx);
+        if mutant!("Z03") {
+            me.save(Hard { accepted_epoch: me.hard.accepted_epoch.max(self.epoch), current_epoch: self.epoch }, fx);
+        }
         Ok(())
     }
 
@@ -282,6 +294,7 @@ impl Following {
             return Err(self.broke(me, "TRUNC to an entry that is not in the log", fx));
         }
         self.enter(Stage::Syncing, fx);
+        let to = if mutant!("Z12") { me.log.next(to).unwrap_or(to) } else { to };
         me.truncate(to, fx);
         Ok(())
     }
@@ -387,7 +400,7 @@ impl Following {
                 me.commit(zxid, fx);
                 Ok(())
             }
-            Stage::History | Stage::Epoch | Stage::Acked => {
+            Stage::History | Stage::Epoch | Stage::Acked if !mutant!("Z06") => {
                 self.held_commit = self.held_commit.max(zxid);
                 Ok(())
             }
@@ -400,6 +413,11 @@ impl Following {
             return Err(self.broke(me, "an unexpected NEWLEADER", fx));
         }
         self.enter(Stage::History, fx);
+        if mutant!("Z04") {
+            me.save(Hard { accepted_epoch: me.hard.accepted_epoch.max(epoch), current_epoch: epoch }, fx);
+            self.ack_new_leader(me, fx);
+            return Ok(());
+        }
         self.on_disk(me, fx);
         Ok(())
     }
@@ -410,6 +428,9 @@ impl Following {
             return Err(self.broke(me, "an unexpected UPTODATE", fx));
         }
         self.enter(Stage::Broadcast, fx);
+        if mutant!("Z17") {
+            me.save(Hard { current_epoch: self.epoch, ..me.hard }, fx);
+        }
         me.settle_vote(self.epoch, fx);
         for run in std::mem::take(&mut self.held) {
             if me.member == Member::Observer {

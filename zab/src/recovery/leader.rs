@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use common::mutant;
 use common::status::SyncReport;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
 
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome};
 use crate::election::epochs_exhausted;
-use crate::message::{Info, Message, NodeState, Zxid, fits};
+use crate::message::{Info, Message, NodeState, Zxid, better, fits};
 use crate::read::LeaderReads;
 
 /// How far the leader is.
@@ -199,11 +200,11 @@ impl Leading {
         }
         if member == Member::Voter {
             me.epoch_seen = me.epoch_seen.max(info.accepted_epoch);
-            if self.epoch > 0 && info.accepted_epoch > self.epoch {
+            if self.epoch > 0 && info.accepted_epoch > self.epoch && !mutant!("Z35") {
                 return Err(GiveUp("a follower has promised a later epoch"));
             }
         }
-        let ahead = (info.current_epoch, info.last_zxid) > self.summary;
+        let ahead = better((info.current_epoch, info.last_zxid), self.summary);
         self.learners.insert(from, Learner::new(member, info, ahead, me.now));
         if self.stage >= Stage::EpochAcks {
             self.send_leader_info(from, fx);
@@ -232,7 +233,10 @@ impl Leading {
                 }
                 let highest = self.learners.values().filter(|l| l.member == Member::Voter);
                 let highest = highest.map(|l| l.info.accepted_epoch).max().unwrap_or(0);
-                let epoch = highest.max(me.epoch_seen).max(me.hard.accepted_epoch) + 1;
+                let mut epoch = highest.max(me.epoch_seen).max(me.hard.accepted_epoch) + 1;
+                if mutant!("Z37") {
+                    epoch = me.hard.accepted_epoch.max(highest + 1);
+                }
                 if epoch > u64::from(u32::MAX) {
                     epochs_exhausted(me, fx);
                     return;
@@ -243,6 +247,9 @@ impl Leading {
                 // R1: LEADERINFO goes out when this is durable. A leader that crashed in between would propose the same
                 // epoch again, with another quorum (ZOOKEEPER-1291).
                 me.save(Hard { accepted_epoch: epoch, ..me.hard }, fx);
+                if mutant!("Z18") {
+                    self.begin_promises(me, fx);
+                }
             }
             Stage::EpochAcks => {
                 // "Already accepted" is not counted: that promise may serve another leader of the same epoch.
@@ -252,6 +259,7 @@ impl Leading {
                 self.enter(Stage::Synchronisation, me, fx);
                 // R6: durable before this leader counts itself. Learners need not wait for it.
                 me.save(Hard { current_epoch: self.epoch, ..me.hard }, fx);
+                self.self_acked = mutant!("Z33");
                 let ready: Vec<NodeId> =
                     self.learners.iter().filter(|(_, l)| l.progress == Progress::Promised).map(|(id, _)| *id).collect();
                 for id in ready {
@@ -261,7 +269,12 @@ impl Leading {
             Stage::Synchronisation => {
                 // R6: a quorum with this leader in it.
                 let acked = |id| id == me.id || voter(id, |l| l.progress == Progress::Synced);
-                if self.self_acked && voters.is_quorum(acked) {
+                let mut quorum = voters.is_quorum(acked) || mutant!("Z13");
+                if mutant!("Z22") {
+                    let all = self.learners.values().filter(|l| l.progress == Progress::Synced);
+                    quorum = all.count() + 1 >= voters.quorum();
+                }
+                if self.self_acked && quorum {
                     self.establish(me, fx);
                 }
             }
@@ -286,7 +299,7 @@ impl Leading {
     fn send_up_to_date(&mut self, me: &Local, to: NodeId, fx: &mut Fx) {
         if let Some(l) = self.learners.get_mut(&to) {
             // The commit point of now, not that of NEWLEADER: commits may have come in between (DSN paper, COMMIT-LD).
-            let zxid = me.committed.min(l.sent);
+            let zxid = if mutant!("Z02") { l.sent } else { me.committed.min(l.sent) };
             fx.send(to, Message::UpToDate { attempt: l.info.attempt, zxid });
             if let Some(report) = &mut l.sync {
                 report.took_us.get_or_insert(me.now.since(l.sync_began).0);
@@ -294,15 +307,19 @@ impl Leading {
         }
     }
 
+    fn begin_promises(&mut self, me: &Local, fx: &mut Fx) {
+        self.enter(Stage::EpochAcks, me, fx);
+        let all: Vec<NodeId> = self.learners.keys().copied().collect();
+        for id in all {
+            self.send_leader_info(id, fx);
+        }
+    }
+
     /// This leader's disk confirmed something.
     pub(crate) fn on_disk(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
         match self.stage {
             Stage::Accepting if me.saves.is_empty() => {
-                self.enter(Stage::EpochAcks, me, fx);
-                let all: Vec<NodeId> = self.learners.keys().copied().collect();
-                for id in all {
-                    self.send_leader_info(id, fx);
-                }
+                self.begin_promises(me, fx);
                 self.check_quorum(me)?;
                 self.advance(me, fx);
                 Ok(())
@@ -328,7 +345,7 @@ impl Leading {
     /// A message of a learner's attempt.
     pub(crate) fn on_message(&mut self, me: &mut Local, from: NodeId, message: &Message, fx: &mut Fx) -> Outcome {
         let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
-        if message.attempt() != Some(l.info.attempt) {
+        if message.attempt() != Some(l.info.attempt) && !mutant!("Z39") {
             return Ok(());
         }
         l.heard_at = me.now;
@@ -425,6 +442,9 @@ impl Leading {
                     None => !self.established() && may_still_come(me, id),
                 }
         };
+        if mutant!("Z15") && self.established() {
+            return Ok(());
+        }
         if me.voters.is_quorum(alive) { Ok(()) } else { Err(GiveUp("no quorum follows")) }
     }
 

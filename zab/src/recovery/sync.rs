@@ -6,6 +6,7 @@
 
 use common::entries::Entries;
 use common::log::Read;
+use common::mutant;
 use common::protocol::{Chunk, Effect};
 use common::status::SyncReport;
 use common::trace::TraceBody;
@@ -30,10 +31,20 @@ impl Leading {
                 fx.send(id, Message::Diff { attempt, to: end });
                 "DIFF"
             }
+            SyncOp::Trunc(to) if mutant!("Z21") && to < end => {
+                fx.send(id, Message::Diff { attempt, to: end });
+                l.sent = to;
+                "DIFF"
+            }
             SyncOp::Trunc(to) => {
                 fx.send(id, Message::Trunc { attempt, to });
                 l.sent = to;
                 if to < end { "TRUNC+DIFF" } else { "TRUNC" }
+            }
+            SyncOp::Snap if mutant!("Z29") && last < me.log.base() => {
+                fx.send(id, Message::Diff { attempt, to: end });
+                l.sent = me.log.base();
+                "DIFF"
             }
             SyncOp::Snap => {
                 l.snap = Some(SnapOut { file: None, offset: 0 });
@@ -74,6 +85,7 @@ impl Leading {
             }
             match me.log.read(l.sent, me.config.sync_batch_bytes) {
                 Read::Found(run) => l.send_history(id, &run, end, established, fx),
+                Read::OnDisk if mutant!("Z08") => l.sent = end,
                 Read::OnDisk => {
                     me.fetching.insert(id);
                     let max_bytes = me.config.sync_batch_bytes;
@@ -92,7 +104,7 @@ impl Leading {
         l.progress = Progress::NewLeader;
         l.history_end = l.sent;
         fx.send(id, Message::NewLeader { attempt: l.info.attempt, epoch });
-        if l.member == Member::Observer || l.sent == me.log.last() {
+        if l.member == Member::Observer || l.sent == me.log.last() || mutant!("Z23") {
             return;
         }
         // What is in flight is not applied, so it is still in memory.

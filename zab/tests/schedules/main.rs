@@ -4,6 +4,8 @@
 //!
 //! A failing seed is printed; `SEED=n cargo test -p zab --test schedules -- --nocapture` replays it with a transcript.
 
+#[cfg(feature = "mutants")]
+mod mutants;
 mod world;
 
 use world::{Seen, run};
