@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use bytes::Bytes;
 
 use self::ask::{Aside, exponential};
-use self::history::{Action, History, Value, key_name};
+use self::history::{Action, DEPTH_MAX, History, Value, key_name};
 use super::plan::LoadShape;
 use super::stream::Streams;
 use super::witness::{Verdict, Witness};
@@ -277,7 +277,7 @@ impl Clients {
         };
         for i in 0..shape.clients {
             let mut rng = streams.rng("client", [i, 0, 0]);
-            let depth = if rng.between(0, 3) == 0 { rng.between(2, 5) as usize } else { 1 };
+            let depth = if rng.between(0, 3) == 0 { rng.between(2, DEPTH_MAX as u64 + 1) as usize } else { 1 };
             all.people.push(Client {
                 depth,
                 asked: 0,

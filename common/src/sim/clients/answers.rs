@@ -138,19 +138,19 @@ impl Clients {
                     _ => Fate::Unknown,
                 };
                 self.learn(what, at, fate);
-                self.resolve(client, number, fate);
+                self.resolve(client, number, fate, Some(at));
                 self.tally.answered += 1;
             }
             Answer::Refused(refusal) => {
                 op.refused += 1;
                 if op.last == Some(request) && !op.maybe() && !self.quiet && self.coin(client, number, 8) {
-                    return self.resolve(client, number, Fate::Failed);
+                    return self.resolve(client, number, Fate::Failed, None);
                 }
                 self.again(client, number, request, Some(&refusal));
             }
             Answer::NoSession => self.session_lost(client, number),
             // What it was answered is not known, but whether it was done is.
-            Answer::Forgotten { .. } | Answer::BadSequence { .. } => self.resolve(client, number, Fate::Unknown),
+            Answer::Forgotten { .. } | Answer::BadSequence { .. } => self.resolve(client, number, Fate::Unknown, None),
             _ => self.again(client, number, request, None),
         }
     }
@@ -172,7 +172,7 @@ impl Clients {
         if alone {
             self.at(self.now, Event::Retry { client, op: number });
         } else {
-            self.resolve(client, number, Fate::Unknown);
+            self.resolve(client, number, Fate::Unknown, None);
         }
     }
 
@@ -190,7 +190,7 @@ impl Clients {
         };
         debug_assert!(matches!(what, What::Known { key: k, .. } if k == key), "an answer belongs to its operation");
         self.learn(what, at, fate);
-        self.resolve(client, number, fate);
+        self.resolve(client, number, fate, Some(at));
         self.tally.answered += 1;
     }
 
@@ -278,7 +278,7 @@ impl Clients {
             self.lose(conn);
         }
         if tries > 1 && write && !self.quiet && self.coin(client, op, 8) {
-            return self.resolve(client, op, Fate::Unknown);
+            return self.resolve(client, op, Fate::Unknown, None);
         }
         self.at(self.now, Event::Retry { client, op });
     }
@@ -302,14 +302,13 @@ impl Clients {
     }
 
     /// Gives an operation its outcome.
-    pub(super) fn resolve(&mut self, client: usize, number: u64, fate: Fate) {
+    pub(super) fn resolve(&mut self, client: usize, number: u64, fate: Fate, at: Option<LogId>) {
         let c = &mut self.people[client];
         let Some(i) = c.ops.iter().position(|op| op.number == number) else { return };
         let Op { what, .. } = c.ops.remove(i);
         let owes = std::mem::take(&mut c.owes);
-        match what {
-            What::Known { record, .. } => self.history.answered(record, fate, self.now),
-            What::Strange => {}
+        if let What::Known { record: Some(record), .. } = what {
+            self.history.answered(record, fate, at, self.now);
         }
         match (fate, what) {
             (Fate::Failed, _) => self.tally.failed += 1,

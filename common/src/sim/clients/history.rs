@@ -2,8 +2,13 @@
 //!
 //! Kept as small numbers. Values are made from their number and length, see [`Value`], so no history holds their bytes.
 
-use crate::client::wire::ReadMode;
-use crate::types::Micros;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::check::history as check;
+use crate::client::wire::{ReadMode, SessionId};
+use crate::types::{LogId, Micros};
 
 /// A value that some client wrote: its number in 16 hexadecimal digits, then dots up to its length. No two are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,10 @@ pub struct Record {
     pub answered: Micros,
     /// What came of it.
     pub fate: Fate,
+    /// Where in the log, as far as its answer said so.
+    pub at: Option<LogId>,
+    /// The session of a write, and its number there, as far as it has one.
+    pub session: Option<(SessionId, u64)>,
 }
 
 /// The name of a key.
@@ -85,10 +94,18 @@ pub fn key_name(key: u32) -> String {
     format!("k{key}")
 }
 
+/// Of one client at a time: see [`History::to_check`].
+pub(super) const DEPTH_MAX: usize = 4;
+
+/// More operations than this are not kept.
+const LIMIT_MAX: usize = 1 << 24;
+
 /// The first operations of a run, in the order they were asked.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     records: Vec<Record>,
+    /// Beginnings (true) and ends of the records, in the order in which they happened: times may be equal.
+    order: Vec<(u32, bool)>,
     limit: usize,
     /// The moment when the limit was passed. What was answered later counts as unknown, or the history would speak of
     /// effects whose causes it leaves out.
@@ -97,7 +114,7 @@ pub struct History {
 
 impl History {
     pub(super) fn new(limit: usize) -> Self {
-        Self { records: Vec::new(), limit, cut: None }
+        Self { limit: limit.min(LIMIT_MAX), ..Self::default() }
     }
 
     /// The operations.
@@ -116,18 +133,84 @@ impl History {
             self.cut.get_or_insert(now);
             return None;
         }
-        let (asked, answered) = (now, Micros(u64::MAX));
-        self.records.push(Record { client, key, action, asked, answered, fate: Fate::Unknown });
+        let (asked, answered, fate) = (now, Micros(u64::MAX), Fate::Unknown);
+        self.order.push((self.records.len() as u32, true));
+        self.records.push(Record { client, key, action, asked, answered, fate, at: None, session: None });
         Some(self.records.len() - 1)
     }
 
-    pub(super) fn answered(&mut self, record: Option<usize>, fate: Fate, now: Micros) {
-        if fate != Fate::Unknown
-            && self.cut.is_none()
-            && let Some(record) = record.and_then(|i| self.records.get_mut(i))
+    /// The operation has its outcome, if only that nobody will ever know it.
+    pub(super) fn answered(&mut self, record: usize, fate: Fate, at: Option<LogId>, now: Micros) {
+        if self.cut.is_none()
+            && let Some(found) = self.records.get_mut(record)
         {
-            record.fate = fate;
-            record.answered = now;
+            self.order.push((record as u32, false));
+            found.fate = fate;
+            found.at = at;
+            if fate != Fate::Unknown {
+                found.answered = now;
+            }
         }
+    }
+
+    /// The write has a name.
+    pub(super) fn named(&mut self, record: usize, session: SessionId, seq: u64) {
+        if let Some(found) = self.records.get_mut(record) {
+            found.session = Some((session, seq));
+        }
+    }
+
+    /// The same as events, in the form for checkers that know nothing of logs. A client with several operations under way
+    /// counts as several processes, numbered from four times its own number on.
+    pub fn to_check(&self) -> check::History {
+        let mut events = check::History::default();
+        let mut busy = BTreeMap::new();
+        for (number, begins) in &self.order {
+            let record = &self.records[*number as usize];
+            let first = u64::from(record.client) * DEPTH_MAX as u64;
+            let (process, time, what) = if *begins {
+                let process = (first..first + DEPTH_MAX as u64).find(|p| !busy.contains_key(p)).unwrap_or(first);
+                busy.insert(process, number);
+                (process, record.asked, check::What::Invoke { key: key_name(record.key).into(), call: record.call() })
+            } else {
+                let process = (first..first + DEPTH_MAX as u64).find(|p| busy.get(p) == Some(&number)).unwrap_or(first);
+                busy.remove(&process);
+                // The moment at which it was given up is not kept; any later than the event before will do.
+                let before = events.events.last().map_or(Micros(0), |e| e.time);
+                (process, if record.fate == Fate::Unknown { before } else { record.answered }, record.end())
+            };
+            let (at, session) = if *begins { (None, record.session) } else { (record.at, None) };
+            events.events.push(check::Event { process, time, what, at, session });
+        }
+        events
+    }
+}
+
+fn bytes(value: Value) -> Bytes {
+    value.to_bytes().into()
+}
+
+impl Record {
+    fn call(&self) -> check::Call {
+        match self.action {
+            Action::Put { value } => check::Call::Write(bytes(value)),
+            Action::Delete => check::Call::Delete,
+            Action::CompareAndSet { expected, value } => {
+                check::Call::Cas { expected: expected.map(bytes), value: bytes(value) }
+            }
+            Action::Get { mode } => check::Call::Read { local: mode == ReadMode::Local },
+        }
+    }
+
+    fn end(&self) -> check::What {
+        check::What::Ok(match self.fate {
+            Fate::Unknown => return check::What::Info,
+            Fate::Failed => return check::What::Fail,
+            Fate::Set if matches!(self.action, Action::CompareAndSet { .. }) => check::Outcome::Swapped,
+            Fate::Set => check::Outcome::Done,
+            Fate::Deleted(existed) => check::Outcome::Deleted { existed },
+            Fate::Differs(found) => check::Outcome::Differs { found: Some(found.map(bytes)) },
+            Fate::Got(value) => check::Outcome::Value(value.map(bytes)),
+        })
     }
 }

@@ -80,7 +80,7 @@ impl Clients {
         if op.name.is_some_and(|(of, _)| Some(of) != session) {
             if op.maybe() {
                 // Only the session that was lost could have told.
-                self.resolve(client, number, Fate::Unknown);
+                self.resolve(client, number, Fate::Unknown, None);
                 return false;
             }
             (op.name, op.sent, op.refused) = (None, 0, 0);
@@ -101,6 +101,9 @@ impl Clients {
                 *next += 1;
                 if let Some(op) = self.op(client, number) {
                     (op.name, op.waits) = (Some(name), false);
+                    if let What::Known { record: Some(record), .. } = op.what {
+                        self.history.named(record, name.0, name.1);
+                    }
                 }
                 true
             }

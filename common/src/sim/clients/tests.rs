@@ -377,6 +377,18 @@ fn a_history_that_is_cut_speaks_of_no_later_answer() {
 }
 
 #[test]
+fn histories_are_well_formed_for_checkers() {
+    for seed in 0..10 {
+        let clients = run(seed, Bug::None, Micros(8_000_000), SessionLimits::default(), SHAPE).unwrap();
+        let (records, events) = (clients.history().records(), clients.history().to_check());
+        let operations = events.operations(crate::check::history::Model::Kv).unwrap();
+        assert_eq!(operations.len(), records.len());
+        let named = events.events.iter().filter(|e| e.session.is_some()).count();
+        assert!(named > records.len() / 3, "{named}");
+    }
+}
+
+#[test]
 fn values_are_read_back_and_nothing_else_is() {
     for (number, len) in [(0, 16), (0xdead_beef, 17), (u64::MAX, 100)] {
         let value = Value { number, len };
