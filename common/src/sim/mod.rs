@@ -9,6 +9,8 @@
 //! | [`swarm`] | from a seed to a plan |
 //! | [`shrink`](mod@shrink) | a failing plan made small |
 //! | [`chart`] | the last events of a run as a message sequence chart |
+//! | [`world`] | hosts, network and clients on one clock; `host`, `turn`, `life`, `faults`, `callers` are its parts |
+//! | `oracle`, `liveness` | what holds for any protocol: safety at every event, progress after the last fault |
 //! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
@@ -17,9 +19,16 @@
 //! | [`clients`] | who asks: sessions, retries, duplicates, and a history of it |
 //! | [`witness`] | whether every answer fits the committed commands, as it comes |
 
+mod callers;
 pub mod chart;
 pub mod clients;
+mod clock;
+mod faults;
+mod host;
+mod life;
+mod liveness;
 pub mod net;
+mod oracle;
 pub mod outcome;
 pub mod plan;
 pub mod plan_text;
@@ -28,4 +37,6 @@ pub mod stream;
 pub mod subject;
 pub mod swarm;
 pub mod truth;
+mod turn;
 pub mod witness;
+pub mod world;

@@ -75,6 +75,9 @@ pub trait Oracle<P: Subject>: Debug {
     /// A node is gone: what it only remembered is lost.
     fn crashed(&mut self, node: NodeId);
 
+    /// A node that had ended gets another disk: an old image, or an empty one. What it had promised is forgotten.
+    fn replaced(&mut self, node: NodeId);
+
     /// A node has taken a turn (any number of steps). `truths` is what is durable on each node's disk at this moment, in the
     /// order of their ids.
     fn turned(&mut self, core: &P, now: Micros, truths: &[(NodeId, Truth<P::Hard>)]) -> Result<(), Violation>;

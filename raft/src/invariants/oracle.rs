@@ -256,6 +256,10 @@ impl subject::Oracle<Raft> for Oracle {
         }
     }
 
+    fn replaced(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+    }
+
     fn turned(&mut self, raft: &Raft, _: Micros, truths: Truths<'_>) -> Result<(), Violation> {
         let mut seen = self.nodes.remove(&raft.id).unwrap_or_default();
         let found = self.look(raft, &mut seen, truths);

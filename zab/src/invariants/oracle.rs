@@ -118,6 +118,11 @@ impl Oracle<Zab> for ZabOracle {
         self.vows.crashed(node);
     }
 
+    fn replaced(&mut self, node: NodeId) {
+        self.nodes.remove(&node);
+        self.vows.crashed(node);
+    }
+
     fn turned(&mut self, core: &Zab, _: Micros, truths: &[(NodeId, Truth<Hard>)]) -> Check {
         if let State::Leading(l) = &core.state
             && l.stage >= Stage::Synchronisation

@@ -1,0 +1,357 @@
+//! Faults begin and end.
+
+use super::outcome::ChartWhat;
+use super::plan::{Death, DiskCall, Fault, Target};
+use super::subject::Subject;
+use super::world::{Event, World};
+use crate::storage::mem_fs::{Call, Fault as FsFault};
+use crate::types::{Micros, NodeId, Role};
+
+impl<P: Subject> World<'_, P> {
+    /// Whom a fault strikes.
+    fn resolve(&self, target: Target) -> Option<usize> {
+        let leads = |h: &super::host::Host<P>| {
+            let led = h.running.as_ref()?.replica.core().leadership();
+            (led.role == Role::Leading).then_some(led.epoch)
+        };
+        match target {
+            Target::Node(NodeId(n)) => (n as usize).checked_sub(1).filter(|i| *i < self.hosts.len()),
+            Target::Leader => {
+                let leaders = self.hosts.iter().enumerate().filter_map(|(i, h)| Some((leads(h)?, i)));
+                leaders.max().map(|(_, i)| i)
+            }
+            Target::Other(n) => {
+                let leader = self.resolve(Target::Leader);
+                let others: Vec<usize> = (0..self.hosts.len()).filter(|i| Some(*i) != leader).collect();
+                (!others.is_empty()).then(|| others[n as usize % others.len()])
+            }
+        }
+    }
+
+    fn resolve_all(&self, targets: &[Target]) -> Vec<NodeId> {
+        let mut ids: Vec<NodeId> = targets.iter().filter_map(|t| self.resolve(*t)).map(|i| self.hosts[i].id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    pub(super) fn take_image(&mut self, i: usize) {
+        if let Fault::Rollback { node, .. } = self.plan.faults[i].fault
+            && let Some(host) = self.resolve(node)
+        {
+            self.hosts[host].image = Some(self.hosts[host].fs.image());
+        }
+    }
+
+    pub(super) fn fault_begins(&mut self, i: usize) {
+        if self.healed.is_some() {
+            return;
+        }
+        let fault = self.plan.faults[i].fault.clone();
+        self.mix(12, i as u64, 0);
+        self.say(|| ChartWhat::World { text: format!("{fault:?}") });
+        match &fault {
+            Fault::Crash { .. }
+            | Fault::CrashAll { .. }
+            | Fault::Pause { .. }
+            | Fault::Drift { .. }
+            | Fault::Jump { .. } => self.host_fault(i, &fault),
+            Fault::Cut { .. }
+            | Fault::Reset { .. }
+            | Fault::Loss { .. }
+            | Fault::Duplicate { .. }
+            | Fault::Reorder { .. }
+            | Fault::Corrupt { .. }
+            | Fault::Slow { .. }
+            | Fault::Narrow { .. } => self.net_fault(i, &fault),
+            _ => self.disk_fault(i, &fault),
+        }
+    }
+
+    /// It ends after `span`, whoever it struck; that is remembered here.
+    fn lasts(&mut self, i: usize, span: Micros, struck: Struck) {
+        self.struck.insert(i, struck);
+        self.put(self.now.after(span), Event::FaultEnds(i));
+    }
+
+    fn host_fault(&mut self, i: usize, fault: &Fault) {
+        match fault {
+            Fault::Crash { node, how, back } => {
+                if let Some(host) = self.resolve(*node)
+                    && self.crash(host, *how)
+                {
+                    self.bit(if *how == Death::Kill { "kill" } else { "power" });
+                    self.put(self.now.after(*back), Event::Boot { host });
+                }
+            }
+            Fault::CrashAll { back } => {
+                for host in 0..self.hosts.len() {
+                    if self.crash(host, Death::Power) {
+                        self.bit("power_all");
+                        let late = Micros(self.streams.draw("back", [i as u64, host as u64, 0]) % (back.0 + 1));
+                        self.put(self.now.after(*back).after(late), Event::Boot { host });
+                    }
+                }
+            }
+            Fault::Pause { node, span } => {
+                if let Some(host) = self.resolve(*node) {
+                    self.pause(host);
+                    self.lasts(i, *span, Struck::Host(host));
+                }
+            }
+            Fault::Drift { node, per_mille, span } => {
+                if let Some(host) = self.resolve(*node) {
+                    let rate = (1000 + i64::from(*per_mille)).max(100) as u64;
+                    let now = self.now;
+                    self.hosts[host].clock.set_rate(now, rate);
+                    self.rewake(host);
+                    self.bit("drift");
+                    self.lasts(i, *span, Struck::Host(host));
+                }
+            }
+            Fault::Jump { node, by } => {
+                if let Some(host) = self.resolve(*node) {
+                    let now = self.now;
+                    self.hosts[host].clock.jump(now, *by);
+                    self.bit("jump");
+                    self.rewake(host);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn pause(&mut self, host: usize) {
+        let (id, now) = (self.hosts[host].id, self.now);
+        self.hosts[host].paused += 1;
+        if self.hosts[host].paused == 1 && self.hosts[host].running.is_some() {
+            self.net.pause(id, true, now);
+        }
+    }
+
+    pub(super) fn resume(&mut self, host: usize) {
+        let (id, now) = (self.hosts[host].id, self.now);
+        self.hosts[host].paused = self.hosts[host].paused.saturating_sub(1);
+        if self.hosts[host].paused > 0 || self.hosts[host].running.is_none() {
+            return;
+        }
+        self.bit("pause");
+        self.net.pause(id, false, now);
+        self.start_lanes(host);
+        self.rewake(host);
+    }
+
+    /// Its clock says something else than when its next turn was scheduled.
+    fn rewake(&mut self, host: usize) {
+        if let Some(running) = &mut self.hosts[host].running {
+            running.turn_at = None;
+            self.schedule_turn(host, self.now);
+        }
+    }
+
+    fn net_fault(&mut self, i: usize, fault: &Fault) {
+        let pair = |world: &Self, a: Target, b: Target| -> Option<(NodeId, NodeId)> {
+            let (a, b) = (world.resolve(a)?, world.resolve(b)?);
+            (a != b).then(|| (world.hosts[a].id, world.hosts[b].id))
+        };
+        let now = self.now;
+        match fault {
+            Fault::Cut { from, to, span } => {
+                let (from, to) = (self.resolve_all(from), self.resolve_all(to));
+                let mut links = Vec::new();
+                for a in &from {
+                    for b in to.iter().filter(|b| *b != a) {
+                        self.net.cut(*a, *b, true, now);
+                        links.push((*a, *b));
+                    }
+                }
+                self.lasts(i, *span, Struck::Links(links));
+            }
+            Fault::Reset { a, b } => {
+                if let Some((a, b)) = pair(self, *a, *b) {
+                    self.net.reset(a, b, now);
+                }
+            }
+            Fault::Loss { from, to, per_mille, span }
+            | Fault::Duplicate { from, to, per_mille, span }
+            | Fault::Reorder { from, to, per_mille, span }
+            | Fault::Corrupt { from, to, per_mille, span } => {
+                if let Some((a, b)) = pair(self, *from, *to) {
+                    self.set_weather(fault, a, b, *per_mille);
+                    self.lasts(i, *span, Struck::Links(vec![(a, b)]));
+                }
+            }
+            Fault::Slow { from, to, delay, span } => {
+                if let Some((a, b)) = pair(self, *from, *to) {
+                    self.net.slow(a, b, *delay);
+                    self.lasts(i, *span, Struck::Links(vec![(a, b)]));
+                }
+            }
+            Fault::Narrow { from, to, bytes, span } => {
+                if let Some((a, b)) = pair(self, *from, *to) {
+                    self.net.narrow(a, b, Some(*bytes), now);
+                    self.lasts(i, *span, Struck::Links(vec![(a, b)]));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_weather(&mut self, fault: &Fault, a: NodeId, b: NodeId, per_mille: u16) {
+        match fault {
+            Fault::Loss { .. } => self.net.loss(a, b, per_mille),
+            Fault::Duplicate { .. } => self.net.duplicate(a, b, per_mille),
+            Fault::Reorder { .. } => self.net.reorder(a, b, per_mille),
+            Fault::Corrupt { .. } => self.net.corrupt(a, b, per_mille),
+            _ => {}
+        }
+    }
+
+    fn disk_fault(&mut self, i: usize, fault: &Fault) {
+        let (Fault::Stall { node, .. }
+        | Fault::SlowDisk { node, .. }
+        | Fault::DiskError { node, .. }
+        | Fault::ShortWrite { node, .. }
+        | Fault::DiskFull { node, .. }
+        | Fault::BitRot { node }
+        | Fault::LostWrite { node, .. }
+        | Fault::Misdirect { node, .. }
+        | Fault::Rollback { node, .. }
+        | Fault::Wipe { node, .. }) = fault
+        else {
+            return;
+        };
+        let Some(host) = self.resolve(*node) else { return };
+        let draw = self.streams.draw("disk", [i as u64, 0, 0]);
+        let h = &mut self.hosts[host];
+        match fault {
+            Fault::Stall { span, .. } => {
+                h.stalled += 1;
+                self.bit("stall");
+                self.lasts(i, *span, Struck::Host(host));
+            }
+            Fault::SlowDisk { delay, span, .. } => {
+                h.slow_disk = h.slow_disk.max(*delay);
+                self.bit("slow_disk");
+                self.lasts(i, *span, Struck::Host(host));
+            }
+            Fault::DiskError { call, nth, .. } => {
+                h.troubled = true;
+                h.fs.fail(call_of(*call), (*nth).max(1), FsFault::Eio);
+            }
+            Fault::ShortWrite { nth, .. } => {
+                h.fs.fail(Call::Write, (*nth).max(1), FsFault::Short(draw as usize % 64 + 1));
+            }
+            Fault::DiskFull { bytes, span, .. } => {
+                h.troubled = true;
+                h.full = true;
+                h.fs.fill_up(*bytes);
+                self.lasts(i, *span, Struck::Host(host));
+            }
+            Fault::BitRot { .. } => {
+                h.damaged |= h.fs.rot(draw).is_some();
+            }
+            Fault::LostWrite { nth, .. } => {
+                h.damaged = true;
+                h.fs.fail(Call::Write, (*nth).max(1), FsFault::Lost);
+            }
+            Fault::Misdirect { nth, .. } => {
+                h.damaged = true;
+                h.fs.fail(Call::Write, (*nth).max(1), FsFault::Misdirected(draw));
+            }
+            Fault::Rollback { back, .. } => {
+                let image = h.image.take();
+                self.replace_disk(host, image, "an old image was restored to its disk", *back);
+            }
+            Fault::Wipe { back, .. } => {
+                self.replace_disk(host, None, "its disk is gone", *back);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn fault_ends(&mut self, i: usize) {
+        let Some(struck) = self.struck.remove(&i) else { return };
+        let fault = self.plan.faults[i].fault.clone();
+        self.mix(13, i as u64, 0);
+        self.say(|| ChartWhat::World { text: format!("end of {fault:?}") });
+        match (&fault, struck) {
+            (Fault::Pause { .. }, Struck::Host(host)) => self.resume(host),
+            (Fault::Drift { .. }, Struck::Host(host)) => {
+                let now = self.now;
+                self.hosts[host].clock.set_rate(now, 1000);
+                self.rewake(host);
+            }
+            (Fault::Stall { .. }, Struck::Host(host)) => {
+                self.hosts[host].stalled = self.hosts[host].stalled.saturating_sub(1);
+                self.unstall(host);
+            }
+            (Fault::SlowDisk { .. }, Struck::Host(host)) => self.hosts[host].slow_disk = Micros(0),
+            (Fault::DiskFull { .. }, Struck::Host(host)) => {
+                self.hosts[host].full = false;
+                self.hosts[host].fs.set_capacity(None);
+            }
+            (Fault::Cut { .. }, Struck::Links(links)) => {
+                for (a, b) in links {
+                    self.net.cut(a, b, false, self.now);
+                }
+            }
+            (Fault::Slow { .. }, Struck::Links(links)) => {
+                for (a, b) in links {
+                    self.net.slow(a, b, Micros(0));
+                }
+            }
+            (Fault::Narrow { .. }, Struck::Links(links)) => {
+                for (a, b) in links {
+                    self.net.narrow(a, b, None, self.now);
+                }
+            }
+            (_, Struck::Links(links)) => {
+                for (a, b) in links {
+                    self.set_weather(&fault, a, b, 0);
+                }
+            }
+            (_, Struck::Host(_)) => {}
+        }
+    }
+
+    /// What the disk was at when it stalled is done now.
+    fn unstall(&mut self, host: usize) {
+        let h = &self.hosts[host];
+        let Some(running) = h.running.as_ref().filter(|_| h.stalled == 0) else { return };
+        let life = h.life;
+        let (log, snapshot) = (!running.log.current.is_empty(), !running.snapshot.current.is_empty());
+        if log {
+            self.put(self.now, Event::Log { host, life });
+        }
+        if snapshot {
+            self.put(self.now, Event::Snapshot { host, life });
+        }
+    }
+
+    /// Ends every fault that is still on.
+    pub(super) fn end_all_faults(&mut self) {
+        let on: Vec<usize> = self.struck.keys().copied().collect();
+        for i in on {
+            self.fault_ends(i);
+        }
+    }
+}
+
+/// Whom a fault that lasts has struck.
+#[derive(Debug)]
+pub(super) enum Struck {
+    Host(usize),
+    Links(Vec<(NodeId, NodeId)>),
+}
+
+fn call_of(call: DiskCall) -> Call {
+    match call {
+        DiskCall::Read => Call::Read,
+        DiskCall::Write => Call::Write,
+        DiskCall::Sync => Call::Sync,
+        DiskCall::SyncDir => Call::SyncDir,
+        DiskCall::Create => Call::Create,
+        DiskCall::Rename => Call::Rename,
+    }
+}

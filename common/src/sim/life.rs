@@ -1,0 +1,246 @@
+//! How processes end and start again, and what their disks must hold when they do (C-RECOV).
+
+use std::mem::take;
+
+use super::host::{Host, Left, Running, dir};
+use super::outcome::ChartWhat;
+use super::plan::Death;
+use super::subject::{Oracle, Subject, Violation};
+use super::world::{Event, World};
+use crate::mutant::suspended;
+use crate::node::NodeError;
+use crate::storage::LogOp;
+use crate::storage::mem_fs::Image;
+use crate::types::{LogId, Member, Micros};
+
+/// How long somebody takes to start a process again that stopped itself.
+const OPERATOR: Micros = Micros(1_000_000);
+/// A disk operation has at most so many steps at which power can fail.
+const STEPS: u64 = 16;
+
+impl<P: Subject> World<'_, P> {
+    /// A process ends, in the middle of what its disk is doing.
+    pub(super) fn crash(&mut self, host: usize, how: Death) -> bool {
+        let now = self.now;
+        let id = self.hosts[host].id;
+        self.draws += 1;
+        let draw = self.streams.draw("crash", [host as u64, self.hosts[host].life, self.draws]);
+        let h = &mut self.hosts[host];
+        let Some(mut running) = h.running.take() else { return false };
+        let before = self.truths[host].1.clone();
+        let log: Vec<LogOp> = running.log.current.iter().cloned().collect();
+        let snapshot = !running.snapshot.current.is_empty();
+        let failed = h.troubled;
+        if !log.is_empty() || snapshot {
+            h.fs.cut_power_at(h.fs.steps() + 1 + draw % STEPS);
+            interrupted(&mut running, draw >> 32 & 1 == 0);
+        }
+        drop(running);
+        match how {
+            Death::Kill => h.fs.kill(),
+            Death::Power => h.fs.crash_keeping(draw ^ 0x5EED),
+        }
+        h.life += 1;
+        h.left = Some(Left { truth: before, log, snapshot, failed });
+        let life = h.life;
+        self.look_after_crash(host);
+        self.net.leave(id, now, how);
+        self.oracle.crashed(id);
+        if how == Death::Kill {
+            self.drop_clients(host);
+        }
+        self.mix(9, host as u64, life);
+        self.say(|| ChartWhat::Note { node: id, text: format!("ends ({how:?})") });
+        true
+    }
+
+    /// What a disk holds after its process ended is read from it again.
+    fn look_after_crash(&mut self, host: usize) {
+        let h = &mut self.hosts[host];
+        match suspended(|| h.truth.refresh(&h.fs, dir())) {
+            // Of a node that will refuse its folder, what it had stays the truth: the promises were kept when they were made.
+            Ok(_) if h.truth.refused().is_none() => self.truths[host].1.clone_from(h.truth.truth()),
+            Ok(_) => {}
+            Err(violation) => self.judge(Err(violation)),
+        }
+    }
+
+    /// A process starts.
+    pub(super) fn boot(&mut self, host: usize) {
+        let h = &mut self.hosts[host];
+        if h.running.is_some() || h.retired.is_some() {
+            return;
+        }
+        let (id, member, life) = (h.id, h.member, h.life);
+        let seed = self.streams.draw("timeouts", [host as u64, life, 0]);
+        let opened = h.open(&self.plan.shape, &self.voters, seed, self.now, None);
+        let mut running = match opened {
+            Ok(running) => running,
+            Err(error) => return self.refuses_to_start(host, &error),
+        };
+        self.counts.boots += 1;
+        let refused = h.truth.refused().map(str::to_owned);
+        self.look_after_crash(host);
+        if self.broken() {
+            return;
+        }
+        if let Some(why) = refused.filter(|_| self.hosts[host].damaged) {
+            let what = format!("{id} starts from a folder that it must refuse: {why}");
+            return self.judge(Err(Violation::new("C-RECOV", what)));
+        }
+        if let Some(left) = self.hosts[host].left.take()
+            && let Err(what) = recovered::<P>(&running, &left, self.hosts[host].damaged)
+        {
+            return self.lost_something(host, &what);
+        }
+        let snapshot = running.apply.worker.applier().applied();
+        let Some(at) = self.sequence.position(snapshot) else {
+            let what = format!("{id} starts from a snapshot up to {snapshot}, which was never committed");
+            return self.judge(Err(Violation::new("C-PREFIX", what)));
+        };
+        (running.handed, running.applied) = (at, at);
+        let verdict = self.oracle.booted(running.replica.core(), member, &self.truths[host].1);
+        self.judge(verdict);
+        let h = &mut self.hosts[host];
+        h.troubled = h.full;
+        h.running = Some(running);
+        self.net.join(id, member, self.now);
+        if self.hosts[host].paused > 0 {
+            self.net.pause(id, true, self.now);
+        }
+        self.mix(10, host as u64, life);
+        self.say(|| ChartWhat::Note { node: id, text: "starts".to_owned() });
+        self.schedule_turn(host, self.now);
+    }
+
+    /// It found its folder in a state that it does not dare to go on from.
+    fn refuses_to_start(&mut self, host: usize, error: &NodeError) {
+        let h = &mut self.hosts[host];
+        let (id, life) = (h.id, h.life);
+        if h.troubled {
+            // A planned error struck while it read, or the disk is still full.
+            h.fs.kill();
+            h.troubled = h.full;
+            self.draws += 1;
+            let at = self.now.after(OPERATOR);
+            self.mix(11, host as u64, life);
+            return self.put(at, Event::Boot { host });
+        }
+        if h.damaged {
+            h.retired = Some(error.to_string());
+            self.notes.push(format!("{id} stays down: {error}"));
+            return;
+        }
+        self.judge(Err(Violation::new("C-RECOV", format!("{id} does not start from a sound disk: {error}"))));
+    }
+
+    /// It started with less than it had. Only where the disk itself lied, and what it lied about cannot be told from a
+    /// write that was never finished, is that nobody's fault; such a node must not vote any more.
+    fn lost_something(&mut self, host: usize, what: &str) {
+        let h = &mut self.hosts[host];
+        let id = h.id;
+        if h.damaged {
+            h.retired = Some(what.to_owned());
+            self.notes.push(format!("{id} stays down, its disk lost the end of a file without a trace: {what}"));
+            return;
+        }
+        self.judge(Err(Violation::new("C-RECOV", format!("{id} {what}"))));
+    }
+
+    /// It stopped itself.
+    pub(super) fn halted(&mut self, host: usize, why: &str) {
+        let h = &self.hosts[host];
+        let id = h.id;
+        self.say(|| ChartWhat::Note { node: id, text: format!("halts: {why}") });
+        if !h_may_halt(&self.hosts[host]) {
+            self.judge(Err(Violation::new("C-HALT", format!("{id} stopped itself: {why}"))));
+            return;
+        }
+        if why.is_empty() {
+            self.judge(Err(Violation::new("C-HALT", format!("{id} stopped itself and does not say why"))));
+        }
+        self.crash(host, Death::Kill);
+        self.put(self.now.after(OPERATOR), Event::Boot { host });
+    }
+
+    /// An observer's disk, or a voter's that is not used again, is as `fs` was.
+    pub(super) fn replace_disk(&mut self, host: usize, image: Option<Image>, why: &str, back: Micros) {
+        if !self.crash(host, Death::Power) {
+            return;
+        }
+        let h = &mut self.hosts[host];
+        let id = h.id;
+        if h.member == Member::Voter {
+            // What it promised is forgotten, and nothing yet tells the others. Until a voter can find out by itself that its
+            // disk is not the one it had, the operator's rule is to replace it; the truth of what it had stays.
+            h.retired = Some(why.to_owned());
+            self.notes.push(format!("{id} stays down: {why}"));
+            return;
+        }
+        match image {
+            Some(image) => h.fs.restore(&image),
+            None => h.fs.wipe(),
+        }
+        h.left = None;
+        self.oracle.replaced(id);
+        self.look_after_crash(host);
+        self.put(self.now.after(back), Event::Boot { host });
+    }
+}
+
+fn h_may_halt<P: Subject>(host: &Host<P>) -> bool {
+    host.troubled || host.damaged
+}
+
+/// What was under way is carried out until the power is gone.
+fn interrupted<P: Subject>(running: &mut Running<P>, log_first: bool) {
+    for log in [log_first, !log_first] {
+        if log {
+            let mut events = Vec::new();
+            running.log.worker.run(&mut running.log.current, &mut events);
+        } else if let Some(op) = running.snapshot.current.pop_front() {
+            let _ = running.snapshot.worker.run(op);
+        }
+    }
+    take(&mut running.inbox);
+}
+
+/// C-RECOV: everything that was durable is there, and nothing that was not at least under way.
+fn recovered<P: Subject>(running: &Running<P>, left: &Left<P::Hard>, lied: bool) -> Result<(), String> {
+    let core = running.replica.core();
+    let (log, snapshot) = (core.log(), running.apply.worker.applier().applied());
+    let truth = &left.truth;
+    // A damaged snapshot may be passed over where the log still has what it covered.
+    if snapshot < truth.snapshot && !(lied && log.contains(truth.snapshot)) {
+        return Err(format!("starts from the snapshot {snapshot}, and had {}", truth.snapshot));
+    }
+    if snapshot > truth.snapshot && !left.snapshot && !left.failed {
+        return Err(format!("starts from the snapshot {snapshot}, and had only {}", truth.snapshot));
+    }
+    // The earliest point from which the log may have been rewritten when the process ended.
+    let mut firm = LogId { epoch: u64::MAX, counter: u64::MAX };
+    let mut compacted = truth.log.base();
+    for op in &left.log {
+        match op {
+            LogOp::Truncate { after } => firm = firm.min(*after),
+            LogOp::Reset { base } => {
+                firm = firm.min(truth.log.base());
+                compacted = compacted.max(*base);
+            }
+            LogOp::Compact { upto } => compacted = compacted.max(*upto),
+            _ => {}
+        }
+    }
+    for span in truth.log.spans() {
+        for id in [LogId::new(span.epoch, span.first), LogId::new(span.epoch, span.last)] {
+            let below = id <= log.base() && (id <= compacted || id <= snapshot);
+            if id <= firm && !below && id > snapshot && !log.contains(id) {
+                return Err(format!("has lost {id}, which was durable"));
+            }
+        }
+    }
+    if left.log.is_empty() && !left.failed && log.last() > truth.log.last().max(snapshot) {
+        return Err(format!("has {}, and nothing after {} was written", log.last(), truth.log.last()));
+    }
+    Ok(())
+}

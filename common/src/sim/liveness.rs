@@ -1,0 +1,144 @@
+//! After the last fault: whatever is still possible must happen, within stated bounds.
+//!
+//! The unit is one *patience*: twice the election time-out (its randomised maximum), and on slow links or disks ten round
+//! trips and ten syncs more.
+//!
+//! | name | what it says |
+//! | --- | --- |
+//! | L1 | a leader within 10 patiences of the last heal |
+//! | L2 | every operation that clients retry is answered within 30 more |
+//! | L3 | every node that runs has applied the same entries, within 60 more |
+//! | L4 | then nothing changes for 20: at most one change of leaders |
+//!
+//! When fewer voters than a quorum can be used again (their disks are gone, or refuse), no progress is demanded, and the
+//! notes say why.
+
+use super::subject::{Subject, Violation};
+use super::world::{Event, World};
+use crate::types::{Micros, Role};
+
+impl<P: Subject> World<'_, P> {
+    fn patience(&self) -> u64 {
+        let shape = &self.plan.shape;
+        let round = 2 * (shape.net.delay_us + shape.net.jitter_us * 4);
+        2 * shape.timing.election_timeout.0 + 10 * round + 10 * shape.machine.sync_us + shape.net.redial_us
+    }
+
+    /// Heals everything that can be, and demands life.
+    pub(super) fn heal(&mut self) {
+        self.end_all_faults();
+        self.healed = Some(self.now);
+        for host in 0..self.hosts.len() {
+            while self.hosts[host].paused > 0 {
+                self.resume(host);
+            }
+            self.hosts[host].fs.set_capacity(None);
+            if self.hosts[host].running.is_none() && self.hosts[host].retired.is_none() {
+                self.put(self.now, Event::Boot { host });
+            }
+        }
+        let unit = self.patience();
+        let fits = |world: &Self| {
+            let usable = |v| world.hosts[v_index(v)].retired.is_none();
+            world.voters.is_quorum(usable)
+        };
+        // A node that refuses its disk does so at its start.
+        self.let_pass(0);
+        if !fits(self) {
+            let down: Vec<String> =
+                self.hosts.iter().filter(|h| h.retired.is_some()).map(|h| h.id.to_string()).collect();
+            self.notes.push(format!("no progress is demanded: without {} there is no quorum", down.join(", ")));
+            self.clients.quiesce(self.now);
+            self.let_pass(2 * unit);
+            return;
+        }
+        if !self.until(10 * unit, Self::has_leader) {
+            return self.dead("L1", "nobody leads", fits(self));
+        }
+        self.let_pass(2 * unit);
+        self.clients.quiesce(self.now);
+        if !self.until(30 * unit, |w| w.clients.pending() == 0) {
+            let n = self.clients.pending();
+            return self.dead("L2", &format!("{n} operations of clients are not answered"), fits(self));
+        }
+        if !self.until(60 * unit, Self::level) {
+            return self.dead("L3", "the nodes do not become level", fits(self));
+        }
+        if self.broken() {
+            return;
+        }
+        let leaders = self.led.len();
+        self.let_pass(20 * unit);
+        let changes = self.led.len() - leaders;
+        if changes > 1 && !self.broken() {
+            return self.dead("L4", &format!("{changes} changes of leaders in quiet times"), fits(self));
+        }
+        let verdict = self.clients.witness().finish();
+        self.judge(verdict);
+    }
+
+    fn dead(&mut self, name: &'static str, what: &str, possible: bool) {
+        if self.broken() {
+            return;
+        }
+        if !possible {
+            self.notes.push(format!("{what}, and no quorum is left"));
+            return;
+        }
+        let states: Vec<String> = self
+            .hosts
+            .iter()
+            .map(|h| match &h.running {
+                None => {
+                    format!("{} is down{}", h.id, h.retired.as_deref().map(|w| format!(" ({w})")).unwrap_or_default())
+                }
+                Some(r) => {
+                    let s = r.replica.core().status();
+                    let (at, all) = (r.applied, self.sequence.len());
+                    format!(
+                        "{} {:?} ({}) epoch {} last {} committed {} applied {at} of {all}",
+                        h.id, s.role, s.phase, s.epoch, s.last, s.committed
+                    )
+                }
+            })
+            .collect();
+        self.judge(Err(Violation::new(name, format!("{what}: {}", states.join("; ")))));
+    }
+
+    fn let_pass(&mut self, span: u64) {
+        let until = self.now.after(Micros(span));
+        while self.advance(until) {}
+    }
+
+    /// Goes on until something holds, looking now and then; false if it does not within `span`.
+    fn until(&mut self, span: u64, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now.after(Micros(span));
+        let step = (span / 200).max(1000);
+        while self.now < end {
+            if holds(self) || self.broken() {
+                return true;
+            }
+            self.let_pass(step);
+        }
+        holds(self)
+    }
+
+    fn has_leader(&mut self) -> bool {
+        self.hosts.iter().any(|h| {
+            let led = h.running.as_ref().map(|r| r.replica.core().leadership());
+            led.is_some_and(|l| l.role == Role::Leading)
+        }) && self.counts.recovery_us > 0
+    }
+
+    fn level(&mut self) -> bool {
+        let all = self.sequence.len();
+        self.hosts.iter().all(|h| {
+            h.retired.is_some()
+                || h.running.as_ref().is_some_and(|r| r.applied == all && r.handed == all && r.inbox.is_empty())
+        })
+    }
+}
+
+fn v_index(id: crate::types::NodeId) -> usize {
+    id.0 as usize - 1
+}

@@ -1,0 +1,376 @@
+//! A replica's turn, and everything that comes of it: what leaves for peers and clients, and what the workers are given.
+
+use super::host::Running;
+use super::oracle::acknowledged;
+use super::outcome::ChartWhat;
+use super::subject::{Oracle, Subject, Violation};
+use super::world::{Event, ToClient, World};
+use crate::client::wire::Answer;
+use crate::mutant::suspended;
+use crate::node::{ApplyEvent, ApplyOp, ClientOut, Input, PeerOut};
+use crate::storage::LogOp;
+use crate::transport::{Network, PeerEvent, channel};
+use crate::types::{Micros, NodeId, Role};
+
+impl<P: Subject> World<'_, P> {
+    /// A node's process, if it runs and this is still the same life.
+    fn alive(&mut self, host: usize, life: u64) -> Option<&mut Running<P>> {
+        let host = &mut self.hosts[host];
+        if host.life == life { host.running.as_mut() } else { None }
+    }
+
+    /// Something came in: its turn is due as soon as the processor is free.
+    pub(super) fn hand_in(&mut self, host: usize, input: Input) {
+        if let Some(running) = &mut self.hosts[host].running {
+            running.inbox.push_back(input);
+            let at = running.busy_until.max(self.now);
+            self.schedule_turn(host, at);
+        }
+    }
+
+    pub(super) fn schedule_turn(&mut self, host: usize, at: Micros) {
+        let h = &mut self.hosts[host];
+        if h.paused > 0 {
+            return;
+        }
+        let life = h.life;
+        if let Some(running) = &mut h.running
+            && running.turn_at.is_none_or(|t| t > at)
+        {
+            running.turn_at = Some(at);
+            self.put(at, Event::Turn { host, life });
+        }
+    }
+
+    pub(super) fn turn(&mut self, host: usize, life: u64) {
+        let now = self.now;
+        if self.hosts[host].paused > 0 {
+            return;
+        }
+        let local = self.hosts[host].clock.local(now);
+        let Some(running) = self.alive(host, life).filter(|r| r.turn_at == Some(now)) else { return };
+        running.turn_at = None;
+        let inputs = running.inbox.len() as u64;
+        while let Some(input) = running.inbox.pop_front() {
+            running.replica.input(local, input);
+        }
+        running.replica.flush(local);
+        self.mix(1, host as u64, inputs);
+        self.carry_out(host);
+        if self.broken() {
+            return;
+        }
+        let busy = now.after(Micros(self.plan.shape.machine.turn_us));
+        let h = &mut self.hosts[host];
+        let Some(running) = &mut h.running else { return };
+        running.busy_until = busy;
+        if let Some(wake) = running.replica.wake_at() {
+            let at = h.clock.world(wake).max(busy);
+            self.schedule_turn(host, at);
+        }
+    }
+
+    fn carry_out(&mut self, host: usize) {
+        let Some(running) = &mut self.hosts[host].running else { return };
+        let out = running.replica.outputs();
+        let halt = out.halt.take();
+        let (mut peers, mut replies) = (std::mem::take(&mut out.peers), std::mem::take(&mut out.clients));
+        running.log.waiting.extend(out.log.drain(..));
+        running.snapshot.waiting.extend(out.snapshot.drain(..));
+        let mut applies = std::mem::take(&mut out.apply);
+        for op in &applies {
+            if let ApplyOp::Apply { runs, .. } = op {
+                self.hands(host, runs);
+            }
+        }
+        if let Some(running) = &mut self.hosts[host].running {
+            running.apply.waiting.extend(applies.drain(..));
+        }
+        self.send(host, &peers);
+        for said in replies.drain(..) {
+            self.answer(host, said);
+        }
+        self.look(host);
+        if let Some(running) = &mut self.hosts[host].running {
+            peers.clear();
+            let out = running.replica.outputs();
+            (out.peers, out.clients, out.apply) = (peers, replies, applies);
+        }
+        match halt {
+            Some(why) => self.halted(host, &why),
+            None => self.start_lanes(host),
+        }
+    }
+
+    /// C-PREFIX; and what is new to the world is shown to the witness.
+    fn hands(&mut self, host: usize, runs: &[crate::entries::Entries]) {
+        let Some(running) = &mut self.hosts[host].running else { return };
+        let mut verdict = Ok(());
+        for run in runs {
+            let before = self.sequence.len();
+            verdict = self.sequence.hands(NodeId(host as u64 + 1), &mut running.handed, run).map(|_| ());
+            if verdict.is_err() {
+                break;
+            }
+            let new = self.sequence.len() - before;
+            if new > 0 {
+                // What is new is the end of the run.
+                let fresh = if new == run.len() { Some(run.clone()) } else { run.after(before_last(run, new)) };
+                verdict = fresh.map_or(Ok(()), |run| self.clients.committed(&run));
+                if self.counts.recovery_us == 0
+                    && let Some(healed) = self.healed
+                {
+                    self.counts.recovery_us = self.now.since(healed).0.max(1);
+                    self.counts.recovery_worst_us = self.counts.recovery_us;
+                }
+                if verdict.is_err() {
+                    break;
+                }
+            }
+        }
+        self.judge(verdict);
+    }
+
+    fn send(&mut self, host: usize, peers: &[PeerOut<P::Message>]) {
+        let me = self.hosts[host].id;
+        let (mut verdict, mut broke) = (Ok(()), None);
+        let mut port = self.net.port(me, self.now);
+        for said in peers {
+            match said {
+                PeerOut::Message { to, message, .. } => {
+                    let vow = self.oracle.sends(me, to.peer, message, &self.truths[host].1);
+                    if verdict.is_ok() {
+                        verdict = vow;
+                    }
+                }
+                PeerOut::Disconnect { session, reason } => broke = Some((*session, *reason)),
+                PeerOut::Relay { .. } => {}
+            }
+            said.give_to(&mut port);
+        }
+        port.flush();
+        self.judge(verdict);
+        if let Some((session, reason)) = broke {
+            self.say(|| ChartWhat::Note {
+                node: me,
+                text: format!("ends the session with {}: {reason}", session.peer),
+            });
+            if !self.corrupting && !P::may_disconnect(reason) {
+                let what = format!("{me} ends the session with {}: {reason}", session.peer);
+                self.judge(Err(Violation::new("C-NBT", what)));
+            }
+        }
+    }
+
+    fn answer(&mut self, host: usize, said: ClientOut) {
+        let (conn, what) = match said {
+            ClientOut::Reply { conn, response, body } => {
+                if let Answer::Written { at } = &response.answer {
+                    let (at, truths) = (*at, &self.truths);
+                    let verdict = acknowledged(&self.voters, at, |v| truths[v.0 as usize - 1].1.has(at));
+                    self.judge(verdict);
+                }
+                (conn, ToClient::Reply { response, body })
+            }
+            ClientOut::Close { conn, .. } => (conn, ToClient::Closed),
+        };
+        self.tell_client(conn, host, what);
+    }
+
+    /// What is on its way to a client arrives in order.
+    pub(super) fn tell_client(&mut self, conn: u64, host: usize, what: ToClient) {
+        let delay = self.client_delay(host);
+        let Some(c) = self.conns.get_mut(&conn) else { return };
+        c.to_client = c.to_client.max(self.now.after(delay));
+        let at = c.to_client;
+        self.put(at, Event::ToClient { conn, what: Box::new(what) });
+    }
+
+    pub(super) fn client_delay(&mut self, host: usize) -> Micros {
+        let net = self.plan.shape.net;
+        Micros(net.delay_us).after(self.time("client", host, net.jitter_us))
+    }
+
+    /// After a turn: C-MONO, the protocol's own oracles, and who leads.
+    fn look(&mut self, host: usize) {
+        let now = self.now;
+        let id = self.hosts[host].id;
+        let Some(running) = &mut self.hosts[host].running else { return };
+        let core = running.replica.core();
+        let (led, committed) = (core.leadership(), core.committed());
+        let mut verdict = Ok(());
+        if led.epoch < running.epoch || committed < running.committed {
+            let (e, c) = (running.epoch, running.committed);
+            let what = format!("{id} goes back from epoch {e}, commit {c} to {}, {committed}", led.epoch);
+            verdict = Err(Violation::new("C-MONO", what));
+        }
+        let moved = committed != running.committed;
+        (running.epoch, running.committed) = (led.epoch, committed);
+        if verdict.is_ok() {
+            verdict = self.oracle.turned(core, now, &self.truths);
+        }
+        if led.role == Role::Leading && self.led.insert((led.epoch, id)) {
+            self.say(|| ChartWhat::Note { node: id, text: format!("leads {}", led.epoch) });
+        }
+        if moved {
+            self.mix(2, host as u64, committed.counter);
+            self.say(|| ChartWhat::Note { node: id, text: format!("commits {committed}") });
+        }
+        self.judge(verdict);
+    }
+
+    /// Gives idle workers what waits for them.
+    pub(super) fn start_lanes(&mut self, host: usize) {
+        if self.hosts[host].paused > 0 {
+            return;
+        }
+        let (life, slow) = (self.hosts[host].life, self.hosts[host].slow_disk);
+        let machine = self.plan.shape.machine;
+        let Some(running) = &mut self.hosts[host].running else { return };
+        let reads_only = |op: &LogOp| matches!(op, LogOp::Fetch { .. } | LogOp::Show { .. });
+        let log = running.log.take_all().then(|| running.log.current.iter().all(reads_only));
+        let snapshot = running.snapshot.take_one();
+        let apply = running.apply.take_all();
+        if let Some(cheap) = log {
+            let mean = if cheap { machine.write_us } else { machine.sync_us };
+            let span = self.time("log", host, mean).after(slow);
+            self.put(self.now.after(span), Event::Log { host, life });
+        }
+        if snapshot {
+            let span = self.time("snapshot", host, machine.sync_us).after(slow);
+            self.put(self.now.after(span), Event::Snapshot { host, life });
+        }
+        if apply {
+            let span = self.time("apply", host, machine.turn_us);
+            self.put(self.now.after(span), Event::Apply { host, life });
+        }
+    }
+
+    pub(super) fn log_done(&mut self, host: usize, life: u64) {
+        if self.hosts[host].stalled > 0 && self.hosts[host].life == life {
+            // Tried again when the stall ends.
+            return;
+        }
+        let Some(running) = self.alive(host, life) else { return };
+        if running.log.current.is_empty() {
+            return;
+        }
+        let mut events = Vec::new();
+        let lane = &mut running.log;
+        lane.worker.run(&mut lane.current, &mut events);
+        lane.current.clear();
+        self.mix(3, host as u64, events.len() as u64);
+        self.look_at_disk(host);
+        for event in events {
+            self.hand_in(host, Input::Log(event));
+        }
+        self.start_lanes(host);
+    }
+
+    pub(super) fn snapshot_done(&mut self, host: usize, life: u64) {
+        if self.hosts[host].stalled > 0 && self.hosts[host].life == life {
+            return;
+        }
+        let Some(running) = self.alive(host, life) else { return };
+        let lane = &mut running.snapshot;
+        let Some(op) = lane.current.pop_front() else { return };
+        let event = lane.worker.run(op);
+        self.mix(4, host as u64, 0);
+        self.look_at_disk(host);
+        self.hand_in(host, Input::Snapshot(event));
+        self.start_lanes(host);
+    }
+
+    pub(super) fn apply_done(&mut self, host: usize, life: u64) {
+        let id = self.hosts[host].id;
+        let h = &mut self.hosts[host];
+        let Some(running) = h.running.as_mut().filter(|_| h.life == life) else { return };
+        let mut events = Vec::new();
+        let mut looks = Vec::new();
+        let lane = &mut running.apply;
+        while let Some(op) = lane.current.pop_front() {
+            let restores = matches!(op, ApplyOp::Restore { .. });
+            if let ApplyOp::Apply { runs, .. } = &op {
+                running.applied += runs.iter().map(crate::entries::Entries::len).sum::<usize>();
+            }
+            lane.worker.run(op, &mut events);
+            let applier = lane.worker.applier();
+            looks.push((restores, applier.applied(), applier.hash()));
+            if restores {
+                let at = self.sequence.position(applier.applied());
+                (running.handed, running.applied) = at.map_or((running.handed, usize::MAX), |at| (at, at));
+            }
+        }
+        let applied = running.applied;
+        self.mix(5, host as u64, applied as u64);
+        let verdict = looks.into_iter().try_for_each(|(restores, at, hash)| {
+            if let Some(position) = self.sequence.position(at) {
+                return self.sequence.state(id, position, hash);
+            }
+            let how = if restores { "loads a snapshot up to" } else { "has applied" };
+            Err(Violation::new("C-PREFIX", format!("{id} {how} {at}, which was never committed")))
+        });
+        self.judge(verdict);
+        for event in events {
+            let failed = matches!(event, ApplyEvent::Failed(_));
+            self.hand_in(host, Input::Apply(event));
+            if failed {
+                break;
+            }
+        }
+        self.start_lanes(host);
+    }
+
+    /// What is durable changed, perhaps.
+    pub(super) fn look_at_disk(&mut self, host: usize) {
+        let h = &mut self.hosts[host];
+        let verdict = suspended(|| h.truth.refresh(&h.fs, super::host::dir()));
+        match verdict {
+            Ok(true) => self.truths[host].1.clone_from(h.truth.truth()),
+            Ok(false) => {}
+            // A disk that was tampered with is read by nobody but the node, which must find out by itself.
+            Err(_) if h.damaged || h.troubled => {}
+            Err(violation) => self.judge(Err(violation)),
+        }
+    }
+
+    /// Something came over the network.
+    pub(super) fn arrival(&mut self) {
+        let Some(arrival) = self.net.next(self.now) else { return };
+        let host = arrival.to.0 as usize - 1;
+        let (to, sent) = (arrival.to, arrival.sent);
+        match arrival.event {
+            PeerEvent::Up { session, member } => {
+                self.mix(6, to.0, session.number);
+                self.say(|| ChartWhat::Note { node: to, text: format!("session with {} begins", session.peer) });
+                self.hand_in(host, Input::PeerUp { session, member });
+            }
+            PeerEvent::Down { session, reason } => {
+                self.mix(7, to.0, session.number);
+                self.say(|| ChartWhat::Note {
+                    node: to,
+                    text: format!("session with {} ends: {reason}", session.peer),
+                });
+                self.hand_in(host, Input::PeerDown { session });
+            }
+            PeerEvent::Frames { session, frames } => {
+                let bytes: usize = frames.iter().map(|f| f.header.len() + f.body.len()).sum();
+                self.mix(8, to.0 << 8 | session.peer.0, bytes as u64);
+                for frame in frames {
+                    if self.options.chart > 0 && frame.channel == channel::PROTOCOL {
+                        let from = session.peer;
+                        let text = crate::transport::frame::decode_message::<P::Message>(frame.clone());
+                        let text = text.map_or_else(|e| e.to_string(), |m| P::describe(&m));
+                        self.say(|| ChartWhat::Message { from, to, text, sent });
+                    }
+                    self.hand_in(host, Input::PeerFrame { session, frame });
+                }
+            }
+        }
+    }
+}
+
+/// The id after which the last `new` entries of a run stand.
+fn before_last(run: &crate::entries::Entries, new: usize) -> crate::types::LogId {
+    run.first().plus((run.len() - new) as u64 - 1)
+}
