@@ -395,6 +395,11 @@ impl<P: Protocol> Effects<P> {
         self.list.drain(..)
     }
 
+    /// Takes back everything after the first `len` effects: what a step wanted before it found its own node broken.
+    pub fn truncate(&mut self, len: usize) {
+        self.list.truncate(len);
+    }
+
     /// The effects not yet drained.
     pub fn as_slice(&self) -> &[Effect<P>] {
         &self.list
