@@ -63,6 +63,7 @@ impl Leading {
             return Ok(());
         }
         let Some(first) = next_zxid(me.log.last(), self.epoch, batch.len(), me.config.counter_max) else {
+            fx.mark("zab/broadcast#propose.counters_used_up");
             fx.push(Effect::Refused(Refusal::NotLeader { leader: None }));
             return Err(GiveUp("the epoch's counters are used up"));
         };
@@ -72,6 +73,7 @@ impl Leading {
         let uncommitted = self.uncommitted > 0 && self.uncommitted + weight > me.config.uncommitted_max_bytes;
         let unsynced = self.unsynced_bytes > 0 && self.unsynced_bytes + weight > me.config.queue_max_bytes;
         if uncommitted || unsynced {
+            fx.mark("zab/broadcast#propose.busy");
             fx.push(Effect::Refused(Refusal::Busy));
             return Ok(());
         }
@@ -87,6 +89,9 @@ impl Leading {
                 continue;
             }
             if l.member == Member::Voter && l.live() {
+                if l.progress == Progress::NewLeader {
+                    fx.mark("zab/broadcast#propose.before_its_ack");
+                }
                 l.send_proposal(*id, &run, fx);
                 overflow |= l.in_flight_bytes > me.config.queue_max_bytes;
             }
@@ -105,6 +110,7 @@ impl Leading {
         let full = self.learners.iter().filter(|(_, l)| l.in_flight_bytes > max || l.unreceived() > max);
         let full: Vec<NodeId> = full.map(|(id, _)| *id).collect();
         for id in full {
+            fx.mark("zab/broadcast#shed.queue_full");
             self.drop_learner(me, id);
             me.disconnect(id, "its queue is full; it must synchronise anew", fx);
         }
@@ -146,6 +152,9 @@ impl Leading {
         if !self.established() || reached <= me.committed {
             return Ok(());
         }
+        if durable < reached {
+            fx.mark("zab/broadcast#try_commit.before_the_leaders_disk");
+        }
         let before = me.committed;
         me.commit(reached, fx);
         while let Some((last, weight)) = self.outstanding.front()
@@ -173,6 +182,7 @@ impl Leading {
         fx.trace("zab/broadcast#ping", "ZooKeeper Leader.lead", || TraceBody::Timer { name: "ping" });
         self.next_ping = me.now.after(me.config.ping_interval());
         if self.overdue(me) {
+            fx.mark("zab/broadcast#on_tick.overdue");
             return Err(GiveUp("the quorum did not come in time"));
         }
         let silent = |l: &Learner| {
@@ -181,6 +191,7 @@ impl Leading {
         };
         let silent: Vec<NodeId> = self.learners.iter().filter(|(_, l)| silent(l)).map(|(id, _)| *id).collect();
         for id in silent {
+            fx.mark("zab/broadcast#on_tick.silent");
             self.drop_learner(me, id);
             me.disconnect(id, "silent for longer than the limit", fx);
         }
@@ -279,6 +290,9 @@ impl Following {
         if zxid > me.committed {
             if !me.log.contains(zxid) {
                 return Err(self.broke(me, "COMMIT of an entry that was not proposed", fx));
+            }
+            if zxid > me.durable {
+                fx.mark("zab/broadcast#on_commit.before_its_own_disk");
             }
             me.commit(zxid, fx);
         }

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::entries::Entries;
 use common::log::LogView;
-use common::mutant;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol, Refusal};
 use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId, Role};
+use common::{mark, mutant};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -158,7 +158,7 @@ impl Local {
         }
         let from = std::mem::replace(&mut self.committed, upto);
         fx.push(Effect::Commit { upto });
-        fx.trace("zab/broadcast#commit", "Zab1.0 P3", || {
+        fx.trace("zab/core#commit", "Zab1.0 P3", || {
             let n = self.log.count(from, upto);
             TraceBody::Log { op: "commit", at: upto, n }
         });
@@ -413,6 +413,9 @@ impl Protocol for Zab {
         // went down between history and epoch in R4, which is legal (R10; ZOOKEEPER-1653, 2354, 4269 refused to start).
         if member == Member::Voter {
             hard.accepted_epoch = hard.accepted_epoch.max(last.epoch);
+        }
+        if last.epoch > hard.current_epoch {
+            mark!("zab/core#new.history_without_its_epoch");
         }
         // After a restart nothing beyond the snapshot is known to be committed.
         let me = Local {

@@ -20,10 +20,10 @@
 //! - Nodes tell LOOKING peers when they settle, instead of only answering their next question.
 //! - A role that ended before broadcast is not tried again at once if that happened before: the pause doubles.
 
-use common::mutant;
 use common::protocol::Effect;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
+use common::{mark, mutant};
 
 use crate::config::Config;
 use crate::core::{Fx, GiveUp, Local, Outcome, State, Zab};
@@ -82,11 +82,16 @@ impl Local {
         let top = self.looking_votes().map(|(round, _)| round).max().unwrap_or(0);
         if top > self.note.round {
             // A higher round: what was received in ours no longer counts, and the comparison starts from the first vote.
+            mark!("zab/election#converge.higher_round");
             self.note.round = top;
             self.note.vote = Some(self.own_vote());
         }
         let round = self.note.round;
-        let best = self.looking_votes().filter(|(r, v)| *r == round && self.reachable(v.leader)).map(|(_, v)| v).max();
+        let votes = || self.looking_votes().filter(|(r, _)| *r == round).map(|(_, v)| v);
+        let best = votes().filter(|v| self.reachable(v.leader)).max();
+        if votes().max() > best.max(self.note.vote) {
+            mark!("zab/election#converge.out_of_reach");
+        }
         self.note.vote = if mutant!("Z16") { best.or(self.note.vote) } else { self.note.vote.max(best) };
         self.note != before
     }
@@ -117,7 +122,7 @@ impl Local {
 
     fn trace_vote(&self, fx: &mut Fx) {
         let Notification { round, vote, .. } = self.note;
-        fx.trace("zab/election#vote", "ZooKeeper FastLeaderElection", || TraceBody::Set {
+        fx.trace("zab/election#trace_vote", "ZooKeeper FastLeaderElection", || TraceBody::Set {
             s: vec![
                 ("round", round.into()),
                 ("vote", vote.map_or(serde_json::Value::Null, |v| v.leader.0.into())),
@@ -145,6 +150,9 @@ impl Zab {
         self.fail_reads(fx);
         if let State::Following(f) = &self.state {
             self.me.stale_writes += f.writes_under_way();
+            if f.writes_under_way() > 0 {
+                fx.mark("zab/election#look.snapshot_under_way");
+            }
         }
         let hold_until = self.me.now.after(self.me.pause());
         let mut looking = Looking::new(self.me.now, hold_until, &self.me.config);
@@ -190,18 +198,21 @@ impl Zab {
                 // The push that lets a lower round catch up; without it two nodes can wait for each other (LIVE).
                 let behind = n.round < self.me.note.round && self.me.note.vote.is_some();
                 if n.state == NodeState::Looking && (!voter || (n.vote.is_some() && behind)) {
+                    fx.mark("zab/election#on_notification.push");
                     fx.send(from, Message::Notification(self.me.note));
                 }
                 self.elect(fx)
             }
             State::Following(f) => {
                 if n.state == NodeState::Looking {
+                    fx.mark("zab/election#on_notification.follower_answers");
                     fx.send(from, Message::Notification(self.me.note));
                 }
                 if f.leader == from { f.on_leader_notification(&n, self.me.note.round) } else { Ok(()) }
             }
             State::Leading(l) => {
                 if n.state == NodeState::Looking {
+                    fx.mark("zab/election#on_notification.leader_answers");
                     fx.send(from, Message::Notification(self.me.note));
                 }
                 let elsewhere = n.vote.is_some_and(|v| v.leader != self.me.id);
@@ -227,6 +238,7 @@ impl Zab {
     /// A peer's session ended while this node was LOOKING.
     pub(crate) fn on_candidate_down(&mut self, peer: NodeId, fx: &mut Fx) -> Outcome {
         if self.me.note.vote.is_some_and(|v| v.leader == peer) {
+            fx.mark("zab/election#on_candidate_down.voted_for");
             // Votes only improve within a round, so one for somebody who is gone needs a new round to be taken back.
             return Err(GiveUp("the candidate's session ended"));
         }
@@ -256,6 +268,7 @@ impl Zab {
             self.undecided();
         }
         if let Some((round, vote)) = self.me.settled_leader() {
+            fx.mark("zab/election#elect.settled");
             return self.once_held(|zab, fx| zab.go(round, vote, fx), fx);
         }
         let Some(vote) = self.me.note.vote.filter(|_| voter) else {
@@ -276,8 +289,10 @@ impl Zab {
         let State::Looking(l) = &mut self.state else { return Ok(()) };
         let at = if all { now } else { *l.decide_at.get_or_insert(now.after(wait)) };
         if now < at {
+            fx.mark("zab/election#elect.finalize_wait");
             return Ok(());
         }
+        fx.mark(if all { "zab/election#elect.all_agree" } else { "zab/election#elect.waited" });
         self.once_held(|zab, fx| zab.go(round, vote, fx), fx)
     }
 
@@ -294,6 +309,7 @@ impl Zab {
         if let State::Looking(l) = &mut self.state
             && now < l.hold_until
         {
+            fx.mark("zab/election#once_held.pause");
             l.decide_at = Some(l.hold_until);
             return Ok(());
         }
@@ -322,11 +338,12 @@ impl Zab {
         self.me.note.state = NodeState::Leading;
         self.me.announce(fx);
         self.state = State::Leading(Box::new(Leading::new(&self.me)));
-        fx.trace("zab/recovery#lead", "Zab1.0 P1.1", || TraceBody::Set { s: vec![("phase", "discovery".into())] });
+        fx.trace("zab/election#lead", "Zab1.0 P1.1", || TraceBody::Set { s: vec![("phase", "discovery".into())] });
         let knocks: Vec<_> = self.me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
         let State::Leading(l) = &mut self.state else { return Ok(()) };
         l.advance(&mut self.me, fx);
         for (from, (member, info)) in knocks {
+            fx.mark("zab/election#lead.knock");
             l.on_info(&mut self.me, from, member, info, fx)?;
         }
         Ok(())

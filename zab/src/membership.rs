@@ -60,6 +60,7 @@ impl Following {
                 return Ok(());
             }
             let last = run.last();
+            fx.mark("zab/membership#on_inform.early");
             self.on_early_entries(me, run, fx)?;
             return self.on_early_commit(me, last, fx);
         }

@@ -94,11 +94,20 @@ impl Zab {
             _ if leader.is_some() => Refusal::Busy,
             _ => Refusal::NotLeader { leader },
         };
+        fx.mark("zab/read#on_read.refused");
         fx.push(Effect::ReadFailed { id, reason: refusal });
     }
 
     /// The role is over: no read of it can be confirmed any more.
     pub(crate) fn fail_reads(&mut self, fx: &mut Fx) {
+        let waiting = match &self.state {
+            State::Leading(l) => l.reads.len(),
+            State::Following(f) => f.reads.len(),
+            State::Looking(_) => 0,
+        };
+        if waiting > 0 {
+            fx.mark("zab/read#fail_reads.role_over");
+        }
         let mut fail = |id| fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
         match &mut self.state {
             State::Leading(l) => {
@@ -137,6 +146,10 @@ impl Leading {
             return;
         }
         let at = self.reads.at;
+        fx.mark("zab/read#confirm_reads.confirmed");
+        if !self.reads.next.is_empty() {
+            fx.mark("zab/read#confirm_reads.next_round");
+        }
         for reader in self.reads.asked.drain(..) {
             match reader {
                 Reader::Here(id) => fx.push(Effect::ReadReady { id, at }),
@@ -162,6 +175,7 @@ impl Leading {
         if !self.established() || l.progress != Progress::Synced {
             return self.broke(me, from, "REQUEST before UPTODATE", fx);
         }
+        fx.mark("zab/read#on_request");
         // A learner has one under way, so each adds at most one.
         self.reads.next.push(Reader::Peer { id: from, attempt: l.info.attempt, token });
         if self.reads.len() > me.config.reads_max + self.learners.len() * 2 {
@@ -187,6 +201,7 @@ impl Following {
         if token != self.reads.token || self.reads.asked.is_empty() || zxid > me.committed {
             return Err(self.broke(me, "SYNC of what was not asked, or before its COMMIT", fx));
         }
+        fx.mark("zab/read#on_sync");
         for id in self.reads.asked.drain(..) {
             fx.push(Effect::ReadReady { id, at: zxid });
         }

@@ -16,6 +16,7 @@ mod oracle;
 mod subject;
 mod vows;
 
+pub use marks::MARKS;
 pub use mutants::MUTANTS;
 pub use oracle::ZabOracle;
 

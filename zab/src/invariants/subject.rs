@@ -3,8 +3,8 @@
 use common::rng::Rng;
 use common::sim::subject::{Subject, Timing};
 
+use super::MARKS;
 use super::ZabOracle;
-use super::marks::MARKS;
 use crate::config::Config;
 use crate::core::Zab;
 

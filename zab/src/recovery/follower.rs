@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use common::codec::Payload;
 use common::entries::Entries;
-use common::mutant;
 use common::protocol::{Chunk, Effect};
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
+use common::{mark, mutant};
 
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome, State, Zab};
 use crate::message::{Hex, Info, Message, NodeState, Notification, Zxid, chunk_weight, fits, follows, weight};
@@ -83,7 +83,7 @@ impl Following {
             Member::Observer => Message::ObserverInfo(info),
         };
         fx.send(leader, message);
-        fx.trace("zab/recovery#follow", "Zab1.0 P1.1", || TraceBody::Set {
+        fx.trace("zab/recovery#start", "Zab1.0 P1.1", || TraceBody::Set {
             s: vec![("phase", "discovery".into()), ("leader", leader.0.into())],
         });
         Self {
@@ -128,6 +128,7 @@ impl Following {
         if me.now < self.silent_at(me) {
             return Ok(());
         }
+        fx.mark("zab/recovery#check_silence");
         Err(self.broke(me, "silent for longer than the limit", fx))
     }
 
@@ -146,12 +147,17 @@ impl Following {
                 self.stage > Stage::Info || n.round > round || n.vote.is_some_and(|v| v.leader != self.leader)
             }
         };
-        if over { Err(GiveUp("the leader gave up")) } else { Ok(()) }
+        if over {
+            mark!("zab/recovery#on_leader_notification.gave_up");
+            return Err(GiveUp("the leader gave up"));
+        }
+        Ok(())
     }
 
     /// A message of the leader's session.
     pub(crate) fn on_message(&mut self, me: &mut Local, message: Message, fx: &mut Fx) -> Outcome {
         if message.attempt() != Some(self.attempt) && !mutant!("Z39") {
+            fx.mark("zab/recovery#on_message.another_attempt");
             return Ok(());
         }
         self.heard_at = me.now;
@@ -211,6 +217,7 @@ impl Following {
         } else if epoch == me.hard.accepted_epoch {
             // Accepted in an attempt before this one. It must not be counted again: that attempt may have been with
             // another leader of the same epoch, and counted there; both would be established.
+            fx.mark("zab/recovery#on_leader_info.already_accepted");
             self.send_ack_epoch(me, true, fx);
         } else {
             return Err(GiveUp("a later epoch was promised"));
@@ -244,6 +251,7 @@ impl Following {
             Stage::History if me.at_rest() => {
                 self.report(me, 0, fx);
                 if me.hard.current_epoch == self.epoch || mutant!("Z17") {
+                    fx.mark("zab/recovery#on_disk.epoch_known");
                     self.ack_new_leader(me, fx);
                 } else {
                     // (c) Only then the epoch: a node that crashed with the epoch and without the history would win the
@@ -314,6 +322,8 @@ impl Following {
         }
         if self.stage == Stage::Promised {
             self.enter(Stage::Syncing, fx);
+        } else if begins && self.snap.is_some() {
+            fx.mark("zab/recovery#on_snap.begins_again");
         }
         self.snap = Some(SnapIn { snapshot: chunk.snapshot, end: chunk.end(), total: chunk.total });
         self.writes.push_back(chunk_weight(&chunk));
@@ -385,6 +395,7 @@ impl Following {
         if !follows(last, run.first()) || run.epoch() > self.epoch || !fits(run.last()) {
             return Err(self.broke(me, "proposals with a hole", fx));
         }
+        fx.mark("zab/recovery#hold");
         self.held_bytes += weight(&run);
         if self.held_bytes > me.config.queue_max_bytes.saturating_mul(2) {
             return Err(GiveUp("more proposals before UPTODATE than the queue may hold"));
@@ -397,10 +408,12 @@ impl Following {
     pub(crate) fn on_early_commit(&mut self, me: &mut Local, zxid: Zxid, fx: &mut Fx) -> Outcome {
         match self.stage {
             Stage::Syncing if self.snap.is_none() && me.log.contains(zxid) => {
+                fx.mark("zab/recovery#on_early_commit.history");
                 me.commit(zxid, fx);
                 Ok(())
             }
             Stage::History | Stage::Epoch | Stage::Acked if !mutant!("Z06") => {
+                fx.mark("zab/recovery#on_early_commit.held");
                 self.held_commit = self.held_commit.max(zxid);
                 Ok(())
             }
@@ -432,6 +445,9 @@ impl Following {
             me.save(Hard { current_epoch: self.epoch, ..me.hard }, fx);
         }
         me.settle_vote(self.epoch, fx);
+        if self.held_commit > me.log.last() {
+            fx.mark("zab/recovery#on_up_to_date.commits_held");
+        }
         for run in std::mem::take(&mut self.held) {
             if me.member == Member::Observer {
                 self.append_reported(me, run, fx);
@@ -453,6 +469,7 @@ impl Zab {
     /// An answer to WriteSnapshot of this attempt; None if it belongs to one that is over.
     fn writer(&mut self) -> Option<(&mut Local, &mut Following)> {
         if self.me.stale_writes > 0 {
+            mark!("zab/recovery#writer.stale");
             self.me.stale_writes -= 1;
             return None;
         }
@@ -480,9 +497,16 @@ impl Zab {
         me.snapshot = snapshot;
         me.committed = me.committed.max(snapshot);
         me.applied = me.applied.max(snapshot);
-        fx.trace("zab/recovery#installed", "ZooKeeper SNAP", || TraceBody::Log { op: "snap", at: snapshot, n: 0 });
+        fx.trace("zab/recovery#on_snapshot_installed", "ZooKeeper SNAP", || TraceBody::Log {
+            op: "snap",
+            at: snapshot,
+            n: 0,
+        });
         match &mut self.state {
-            State::Looking(_) => self.elect(fx),
+            State::Looking(_) => {
+                fx.mark("zab/recovery#on_snapshot_installed.attempt_over");
+                self.elect(fx)
+            }
             State::Following(f) => {
                 f.on_installed(me, fx);
                 Ok(())

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use common::mutant;
 use common::status::SyncReport;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
+use common::{mark, mutant};
 
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome};
 use crate::election::epochs_exhausted;
@@ -201,12 +201,17 @@ impl Leading {
         if member == Member::Voter {
             me.epoch_seen = me.epoch_seen.max(info.accepted_epoch);
             if self.epoch > 0 && info.accepted_epoch > self.epoch && !mutant!("Z35") {
+                fx.mark("zab/recovery#on_info.later_promise");
                 return Err(GiveUp("a follower has promised a later epoch"));
             }
         }
         let ahead = better((info.current_epoch, info.last_zxid), self.summary);
+        if ahead {
+            fx.mark("zab/recovery#on_info.ahead");
+        }
         self.learners.insert(from, Learner::new(member, info, ahead, me.now));
         if self.stage >= Stage::EpochAcks {
+            fx.mark("zab/recovery#on_info.joins");
             self.send_leader_info(from, fx);
         }
         self.check_quorum(me)?;
@@ -286,6 +291,7 @@ impl Leading {
     /// this leader proposes. Before this point it must not: with the promises of a quorum alone, another leader could
     /// still be chosen by those who have less.
     fn establish(&mut self, me: &mut Local, fx: &mut Fx) {
+        fx.mark("zab/recovery#establish");
         self.enter(Stage::Broadcast, me, fx);
         me.commit(self.summary.1, fx);
         me.settle_vote(self.epoch, fx);
@@ -398,11 +404,15 @@ impl Leading {
             return self.broke(me, from, "the history in ACKEPOCH is not that of FOLLOWERINFO", fx);
         }
         l.progress = Progress::Promised;
+        if already_accepted {
+            fx.mark("zab/recovery#on_ack_epoch.already_accepted");
+        }
         // A follower that is ahead is not counted, so this leader cannot be chosen over it by its own promise; if a quorum
         // forms without it, nothing it has beyond this leader's history was ever committed and it will be cut. If none can
         // form without it, `check_quorum` gives up at once. (ZooKeeper drops its connection; its specification, the leader.)
         l.counted = l.member == Member::Voter && !already_accepted && !l.ahead;
         if self.stage >= Stage::Synchronisation {
+            fx.mark("zab/recovery#on_ack_epoch.late");
             self.begin_sync(me, from, fx);
             return Ok(());
         }
@@ -419,6 +429,7 @@ impl Leading {
         l.acked = l.history_end;
         self.progressed(me);
         if self.established() {
+            fx.mark("zab/recovery#on_new_leader_ack.late");
             self.send_up_to_date(me, from, fx);
             // It may have come with proposals that are still in flight, and they count from now on.
             return self.try_commit(me, fx);
@@ -445,7 +456,15 @@ impl Leading {
         if mutant!("Z15") && self.established() {
             return Ok(());
         }
-        if me.voters.is_quorum(alive) { Ok(()) } else { Err(GiveUp("no quorum follows")) }
+        if me.voters.is_quorum(alive) {
+            return Ok(());
+        }
+        if self.established() {
+            mark!("zab/recovery#check_quorum.lost");
+        } else {
+            mark!("zab/recovery#check_quorum.out_of_reach");
+        }
+        Err(GiveUp("no quorum follows"))
     }
 
     /// A follower that accepted this or a later epoch already cannot be counted in this one. Before the epoch is chosen

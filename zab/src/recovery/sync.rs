@@ -28,6 +28,7 @@ impl Leading {
         l.sync_began = me.now;
         let kind = match op {
             SyncOp::Diff => {
+                fx.mark("zab/recovery#begin_sync.diff");
                 fx.send(id, Message::Diff { attempt, to: end });
                 "DIFF"
             }
@@ -39,7 +40,9 @@ impl Leading {
             SyncOp::Trunc(to) => {
                 fx.send(id, Message::Trunc { attempt, to });
                 l.sent = to;
-                if to < end { "TRUNC+DIFF" } else { "TRUNC" }
+                let more = to < end;
+                fx.mark(if more { "zab/recovery#begin_sync.trunc_diff" } else { "zab/recovery#begin_sync.trunc" });
+                if more { "TRUNC+DIFF" } else { "TRUNC" }
             }
             SyncOp::Snap if mutant!("Z29") && last < me.log.base() => {
                 fx.send(id, Message::Diff { attempt, to: end });
@@ -47,6 +50,7 @@ impl Leading {
                 "DIFF"
             }
             SyncOp::Snap => {
+                fx.mark("zab/recovery#begin_sync.snap");
                 l.snap = Some(SnapOut { file: None, offset: 0 });
                 "SNAP"
             }
@@ -81,12 +85,14 @@ impl Leading {
                 return;
             }
             if l.unreceived() >= me.config.sync_window_bytes || me.fetching.contains(&id) {
+                fx.mark("zab/recovery#pump.waits");
                 return;
             }
             match me.log.read(l.sent, me.config.sync_batch_bytes) {
                 Read::Found(run) => l.send_history(id, &run, end, established, fx),
                 Read::OnDisk if mutant!("Z08") => l.sent = end,
                 Read::OnDisk => {
+                    fx.mark("zab/recovery#pump.from_disk");
                     me.fetching.insert(id);
                     let max_bytes = me.config.sync_batch_bytes;
                     fx.push(Effect::Fetch { peer: id, after: l.sent, max_bytes });
@@ -107,6 +113,7 @@ impl Leading {
         if l.member == Member::Observer || l.sent == me.log.last() || mutant!("Z23") {
             return;
         }
+        fx.mark("zab/recovery#finish_sync.in_flight");
         // What is in flight is not applied, so it is still in memory.
         for run in me.log.cached(l.sent, me.log.last()).unwrap_or_default() {
             l.send_proposal(id, &run, fx);
@@ -158,6 +165,7 @@ impl Leading {
         let old = chunk.snapshot < me.log.base();
         if other || old {
             // Another one took its place, and was read from its start; or this answers an earlier attempt.
+            fx.mark("zab/recovery#on_snapshot_read.another");
             (snap.file, snap.offset) = (None, 0);
             if chunk.offset != 0 || old {
                 l.pump_snapshot(me, peer, fx);
@@ -190,6 +198,7 @@ impl Leading {
         // The last piece is reported when the learner's log starts after the snapshot.
         let whole = l.snap.as_ref().is_some_and(|s| s.file.is_some_and(|(_, total)| s.offset >= total));
         if whole && l.unreceived() == 0 {
+            fx.mark("zab/recovery#on_received.snapshot_installed");
             l.snap = None;
         }
         self.progressed(me);

@@ -8,7 +8,9 @@
 mod mutants;
 mod world;
 
+use common::sim::subject::Subject;
 use world::{Seen, run};
+use zab::Zab;
 
 #[test]
 fn nothing_committed_is_lost_and_nobody_disagrees_whatever_the_schedule() {
@@ -18,6 +20,7 @@ fn nothing_committed_is_lost_and_nobody_disagrees_whatever_the_schedule() {
     }
     let seeds = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(200);
     let mut all = Seen::default();
+    common::mark::start();
     for seed in 0..seeds {
         let seen = run(seed, 4000, false).unwrap_or_else(|v| panic!("seed {seed}: {v}"));
         all.established += seen.established;
@@ -30,6 +33,10 @@ fn nothing_committed_is_lost_and_nobody_disagrees_whatever_the_schedule() {
         }
     }
     println!("{all:#?}");
+    let hits = common::mark::take();
+    println!("{hits:#?}");
+    let missed: Vec<_> = Zab::marks().iter().filter(|m| !hits.contains_key(*m)).collect();
+    assert!(missed.is_empty(), "never reached: {missed:?}");
     for kind in ["DIFF", "TRUNC", "TRUNC+DIFF", "SNAP"] {
         assert!(all.kinds.contains_key(kind), "no {kind} in any schedule");
     }
