@@ -8,6 +8,7 @@
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
 //! | [`peers`] | other systems under the same load: ZooKeeper |
+//! | [`sim_cmd`], [`mutants_cmd`] | `duet sim`, `duet mutants`: the simulator over many seeds, and over seeded bugs |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 
 pub mod cli;
@@ -16,8 +17,10 @@ pub mod compare;
 pub mod config;
 pub mod ctl_cmd;
 pub mod load;
+pub mod mutants_cmd;
 pub mod node_cmd;
 pub mod peers;
 pub mod report;
 pub mod runs;
+pub mod sim_cmd;
 pub mod supervisor;

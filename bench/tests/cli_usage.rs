@@ -47,7 +47,7 @@ fn node<'a>(more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn help_starts_with_examples() {
-    let commands = ["", "cluster", "ctl", "node", "completions", "man"];
+    let commands = ["", "cluster", "ctl", "node", "completions", "man", "sim", "mutants"];
     for command in commands {
         let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let (code, out, err) = run(&args);
@@ -77,6 +77,12 @@ fn wrong_usage_is_refused_with_a_helpful_text() {
     refused(&["ctl", "--target", "raft://a:1", "log", "--after", "x"], &["expected 3/17", "0x300000011"]);
     refused(&["ctl", "--target", "raft://a:1", "--node", "x", "leader"], &["expected a node's number"]);
     refused(&["ctl", "--run", "nowhere", "leader"], &["no run at nowhere"]);
+    refused(&["sim", "--protocol", "paxos"], &["[possible values: raft, zab, both]"]);
+    refused(&["sim", "--seeds", "0"], &["0 is not in 1.."]);
+    refused(&["sim", "--minutes", "0"], &["expected a number of minutes from 0.001"]);
+    refused(&["sim", "--replay", "nowhere"], &["--replay nowhere: neither a file nor a seed"]);
+    refused(&["sim", "--replay", "7", "--seeds", "3"], &["cannot be used with"]);
+    refused(&["mutants", "--only", "X99"], &["--only X99: there is no such mutant", "there are "]);
 }
 
 #[test]

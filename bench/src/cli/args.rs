@@ -49,6 +49,8 @@ impl Cli {
             Command::Node(args) => args.json.json,
             Command::Load(args) => args.json.json,
             Command::Report(args) => args.json.json,
+            Command::Sim(args) => args.json.json,
+            Command::Mutants(args) => args.json.json,
             Command::Compare(args) => args.json_on_stdout(),
             Command::Completions { .. } | Command::Man { .. } => false,
         };
@@ -71,6 +73,10 @@ pub enum Command {
     Load(crate::load::Args),
     /// Rebuild a report from stored results.
     Report(crate::report::Args),
+    /// Simulate: faults by the thousand, every promise checked.
+    Sim(crate::sim_cmd::Args),
+    /// Prove the simulator's teeth: bugs seeded on purpose must be caught.
+    Mutants(crate::mutants_cmd::Args),
     /// Print a completion script for a shell.
     #[command(before_help = "Examples:\n  duet completions bash > ~/.local/share/bash-completion/completions/duet")]
     Completions {

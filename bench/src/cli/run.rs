@@ -44,15 +44,22 @@ fn dispatch(command: &Command, ui: Ui) -> anyhow::Result<Exit> {
         Command::Compare(args) => crate::compare::run(args, ui),
         Command::Load(args) => crate::load::run(args, ui),
         Command::Report(args) => crate::report::run(args, ui),
+        Command::Sim(args) => crate::sim_cmd::run(args, ui),
+        Command::Mutants(args) => crate::mutants_cmd::run(args, ui),
         Command::Completions { shell } => tools::completions(*shell, ui),
         Command::Man { dir } => tools::man(dir, ui),
     }
 }
 
 /// Messages on stderr, filtered by `DUET_LOG` (`info`, `debug`, `common=trace`, …); warnings by default,
-/// and for a node, whose log is read afterwards, what it tells of itself.
+/// for a node, whose log is read afterwards, what it tells of itself, and nothing for simulated nodes, which meet every
+/// error there is on purpose.
 fn start_log(command: &Command, ui: Ui) {
-    let usual = if matches!(command, Command::Node(_)) { "info" } else { "warn" };
+    let usual = match command {
+        Command::Node(_) => "info",
+        Command::Sim(_) | Command::Mutants(_) => "off",
+        _ => "warn",
+    };
     let filter = EnvFilter::try_from_env("DUET_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // Fails only when a test has set one already.

@@ -49,7 +49,7 @@ impl<P: Subject> World<'_, P> {
         }
         let fault = self.plan.faults[i].fault.clone();
         self.mix(12, i as u64, 0);
-        self.say(|| ChartWhat::World { text: format!("{fault:?}") });
+        self.say(|| ChartWhat::World { text: fault.to_string() });
         match &fault {
             Fault::Crash { .. }
             | Fault::CrashAll { .. }
@@ -80,14 +80,14 @@ impl<P: Subject> World<'_, P> {
                 if let Some(host) = self.resolve(*node)
                     && self.crash(host, *how)
                 {
-                    self.bit(if *how == Death::Kill { "kill" } else { "power" });
+                    self.bit(if *how == Death::Kill { "kill" } else { "power-loss" });
                     self.put(self.now.after(*back), Event::Boot { host });
                 }
             }
             Fault::CrashAll { back } => {
                 for host in 0..self.hosts.len() {
                     if self.crash(host, Death::Power) {
-                        self.bit("power_all");
+                        self.bit("blackout");
                         let late = Micros(self.streams.draw("back", [i as u64, host as u64, 0]) % (back.0 + 1));
                         self.put(self.now.after(*back).after(late), Event::Boot { host });
                     }
@@ -232,7 +232,7 @@ impl<P: Subject> World<'_, P> {
             }
             Fault::SlowDisk { delay, span, .. } => {
                 h.slow_disk = h.slow_disk.max(*delay);
-                self.bit("slow_disk");
+                self.bit("slow-disk");
                 self.lasts(i, *span, Struck::Host(host));
             }
             Fault::DiskError { call, nth, .. } => {

@@ -97,12 +97,12 @@ enum Bite {
 impl Bite {
     fn name(self) -> &'static str {
         match self {
-            Self::BitRot => "bit_rot",
-            Self::LostWrite => "lost_write",
+            Self::BitRot => "bit-rot",
+            Self::LostWrite => "lost-write",
             Self::Misdirect => "misdirect",
-            Self::DiskError => "disk_error",
-            Self::ShortWrite => "short_write",
-            Self::DiskFull => "disk_full",
+            Self::DiskError => "disk-error",
+            Self::ShortWrite => "short-write",
+            Self::DiskFull => "disk-full",
             Self::Rollback => "rollback",
             Self::Wipe => "wipe",
             Self::Torn => "torn",
@@ -222,8 +222,8 @@ impl MemFs {
         fork
     }
 
-    /// How often each kind of fault had an effect: `bit_rot`, `lost_write`, `misdirect` (a write that never got to its
-    /// place counts when the next process can notice), `disk_error`, `short_write`, `disk_full`, `rollback`, `wipe`,
+    /// How often each kind of fault had an effect: `bit-rot`, `lost-write`, `misdirect` (a write that never got to its
+    /// place counts when the next process can notice), `disk-error`, `short-write`, `disk-full`, `rollback`, `wipe`,
     /// `torn` (a power cut that left of a file neither what was synced nor all that was written). Kept over crashes.
     pub fn bitten(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.world).bites.iter().map(|(bite, n)| (bite.name(), *n)).collect()

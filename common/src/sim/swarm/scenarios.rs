@@ -135,12 +135,12 @@ fn blackout(s: &mut Scene<'_>, mut at: Micros) {
 fn quorum_power_loss(s: &mut Scene<'_>, mut at: Micros) {
     for _ in 0..s.rng.between(1, 5) {
         let back = s.elections(1, 300);
-        s.add(at, Fault::Crash { node: Target::Leader, how: Death::Power, back });
-        // Others are counted again after each crash, in the same order: those that are down included or not, all differ.
+        // The leader last: who the others are is looked up while it leads.
         let first = s.rng.between(0, s.nodes());
         for i in 0..s.shape.voters / 2 {
             s.add(at, Fault::Crash { node: Target::Other(first + i), how: Death::Power, back });
         }
+        s.add(at, Fault::Crash { node: Target::Leader, how: Death::Power, back });
         at = at.after(back).after(s.elections(100, 1000));
     }
 }

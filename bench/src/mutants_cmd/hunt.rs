@@ -1,0 +1,142 @@
+//! One mutant after another, until an oracle catches it.
+
+use common::mutant::{self, Mutant};
+use common::sim::swarm;
+use common::sim::world::Options;
+
+use crate::cli::Protocol;
+use crate::sim_cmd::subjects;
+
+/// A seeded bug, and in which protocols it shows.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The bug.
+    pub mutant: Mutant,
+    /// One, or both in turns if it is in what they share.
+    pub protocols: Vec<Protocol>,
+}
+
+impl Entry {
+    /// `raft`, `zab` or `both`.
+    pub fn protocol(&self) -> &'static str {
+        match self.protocols[..] {
+            [one] => one.name(),
+            _ => "both",
+        }
+    }
+}
+
+/// Every mutant there is, by name.
+pub fn all() -> Vec<Entry> {
+    let of = |list: &'static [Mutant], protocols: &[Protocol]| {
+        list.iter().map(|m| Entry { mutant: *m, protocols: protocols.to_vec() }).collect::<Vec<_>>()
+    };
+    let mut all = of(mutant::LIST, &Protocol::ALL);
+    all.extend(of(raft::invariants::MUTANTS, &[Protocol::Raft]));
+    all.extend(of(zab::invariants::MUTANTS, &[Protocol::Zab]));
+    all.sort_by_key(|e| e.mutant.name);
+    all
+}
+
+/// An oracle that caught a mutant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Which oracle.
+    pub oracle: &'static str,
+    /// What it said.
+    pub what: String,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// At which seed.
+    pub seed: u64,
+    /// How many runs that took, this one included.
+    pub runs: u64,
+}
+
+/// What came of one mutant.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Which.
+    pub entry: Entry,
+    /// What caught it first; none if it survived.
+    pub first: Option<Kill>,
+    /// What the oracle named for it said, if another was faster: in the run of the first kill, with the others switched
+    /// off, or in a later one.
+    pub named: Option<Kill>,
+    /// Runs in all.
+    pub runs: u64,
+}
+
+impl Verdict {
+    /// The kill by the oracle that is named for the mutant.
+    pub fn by_named(&self) -> Option<&Kill> {
+        [&self.first, &self.named].into_iter().flatten().find(|k| k.oracle == self.entry.mutant.oracle)
+    }
+
+    /// Whether it is as it should be.
+    pub fn good(&self) -> bool {
+        self.by_named().is_some()
+    }
+
+    /// The kill to report: that of the oracle named, or else the first.
+    pub fn kill(&self) -> Option<&Kill> {
+        self.by_named().or(self.first.as_ref())
+    }
+}
+
+/// Which plans are tried, in order: each seed in every protocol of the mutant.
+fn plans(entry: &Entry, from: u64, max: u64) -> impl Iterator<Item = (u64, Protocol, u64)> {
+    let n = entry.protocols.len() as u64;
+    let protocols = entry.protocols.clone();
+    (0..max).map(move |i| (i + 1, protocols[(i % n) as usize], from + i / n))
+}
+
+/// Runs one mutant on this thread, `max` times at most. `stop` ends it early.
+pub fn hunt(entry: &Entry, from: u64, max: u64, stop: &dyn Fn() -> bool) -> Verdict {
+    mutant::activate(Some(entry.mutant.name));
+    let mut verdict = Verdict { entry: entry.clone(), first: None, named: None, runs: 0 };
+    // Oracles that were faster than the one named: switched off from then on, to see whether that one would have seen it.
+    let mut off: Vec<&'static str> = Vec::new();
+    for (runs, protocol, seed) in plans(entry, from, max) {
+        if stop() {
+            break;
+        }
+        verdict.runs = runs;
+        while let Some(kill) = attempt(protocol, seed, runs, &off) {
+            let named = kill.oracle == entry.mutant.oracle;
+            let fresh = !off.contains(&kill.oracle);
+            off.push(kill.oracle);
+            if verdict.first.is_none() {
+                verdict.first = Some(kill);
+            } else if named {
+                verdict.named = Some(kill);
+            }
+            if named || !fresh {
+                break;
+            }
+        }
+        if verdict.good() {
+            break;
+        }
+    }
+    mutant::activate(None);
+    verdict
+}
+
+/// Runs the active mutant once.
+fn attempt(protocol: Protocol, seed: u64, runs: u64, off: &[&'static str]) -> Option<Kill> {
+    let plan = swarm::plan(protocol.name(), seed);
+    let outcome = subjects::run(&plan, &Options { off: off.to_vec(), ..Options::default() }).ok()?;
+    let (_, violation) = outcome.violation?;
+    Some(Kill { oracle: violation.oracle, what: violation.what, protocol, seed, runs })
+}
+
+/// What catches a mutant within so many runs when one oracle is switched off.
+pub fn without(entry: &Entry, from: u64, max: u64, off: &'static str, stop: &dyn Fn() -> bool) -> Option<Kill> {
+    mutant::activate(Some(entry.mutant.name));
+    let kill = plans(entry, from, max)
+        .take_while(|_| !stop())
+        .find_map(|(runs, protocol, seed)| attempt(protocol, seed, runs, &[off]));
+    mutant::activate(None);
+    kill
+}

@@ -1,0 +1,174 @@
+//! What many runs of one protocol add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use common::sim::outcome::{Counts, Outcome};
+use serde_json::{Value, json};
+
+use super::subjects;
+use crate::cli::Protocol;
+
+/// The most different notes that are kept.
+const NOTES: usize = 200;
+
+/// The sum of many runs.
+#[derive(Debug)]
+pub struct Tally {
+    /// Of which protocol.
+    pub protocol: Protocol,
+    /// Runs that ended.
+    pub runs: u64,
+    /// Simulated time, in microseconds.
+    pub simulated_us: u64,
+    /// Time that threads spent on them.
+    pub busy: Duration,
+    /// What was counted.
+    pub counts: Counts,
+    /// How often each mark was hit.
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Why some node stayed down or no progress was demanded: how many runs said so.
+    pub notes: BTreeMap<String, u64>,
+    /// Runs in which a promise was broken.
+    pub violations: u64,
+    /// Over the hashes of all runs, in whatever order they ended.
+    pub digest: u64,
+}
+
+impl Tally {
+    /// Nothing yet.
+    pub fn new(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            runs: 0,
+            simulated_us: 0,
+            busy: Duration::ZERO,
+            counts: Counts::default(),
+            marks: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            violations: 0,
+            digest: 0,
+        }
+    }
+
+    /// One more.
+    pub fn add(&mut self, outcome: &Outcome, busy: Duration) {
+        self.runs += 1;
+        self.simulated_us += outcome.simulated.0;
+        self.busy += busy;
+        self.counts.add(&outcome.counts);
+        for (mark, n) in &outcome.marks {
+            *self.marks.entry(mark).or_default() += n;
+        }
+        // A run that says the same of several nodes says it once.
+        for note in outcome.notes.iter().map(|n| alike(n)).collect::<BTreeSet<_>>() {
+            if self.notes.len() < NOTES || self.notes.contains_key(&note) {
+                *self.notes.entry(note).or_default() += 1;
+            }
+        }
+        self.violations += u64::from(outcome.violation.is_some());
+        self.digest = self.digest.wrapping_add(outcome.hash);
+    }
+
+    /// Simulated seconds.
+    pub fn simulated(&self) -> f64 {
+        self.simulated_us as f64 / 1e6
+    }
+
+    /// Simulated seconds for each second of one core.
+    pub fn ratio(&self) -> f64 {
+        self.per_busy_second(self.simulated())
+    }
+
+    /// Events for each second of one core.
+    pub fn events_per_second(&self) -> f64 {
+        self.per_busy_second(self.counts.events as f64)
+    }
+
+    /// From the last heal to the first commit, in microseconds.
+    pub fn recovery_mean_us(&self) -> f64 {
+        if self.runs == 0 { 0.0 } else { self.counts.recovery_us as f64 / self.runs as f64 }
+    }
+
+    /// Marks that no run hit.
+    pub fn never(&self) -> Vec<&'static str> {
+        let mut never = subjects::marks(self.protocol);
+        never.retain(|m| !self.marks.contains_key(m));
+        never.sort_unstable();
+        never.dedup();
+        never
+    }
+
+    /// All of it.
+    pub fn json(&self) -> Value {
+        let c = &self.counts;
+        json!({
+            "protocol": self.protocol,
+            "runs": self.runs,
+            "violations": self.violations,
+            "simulated_s": self.simulated(),
+            "busy_s": self.busy.as_secs_f64(),
+            "ratio_per_core": self.ratio(),
+            "events": c.events,
+            "events_per_core_s": self.events_per_second(),
+            "messages": c.messages,
+            "operations": c.operations,
+            "unknown": c.unknown,
+            "committed": c.committed,
+            "leader_changes": c.leaders,
+            "boots": c.boots,
+            "faults": c.faults,
+            "recovery_mean_ms": self.recovery_mean_us() / 1e3,
+            "recovery_worst_ms": c.recovery_worst_us as f64 / 1e3,
+            "marks": self.marks,
+            "marks_never": self.never(),
+            "notes": self.notes,
+            "digest": format!("{:016x}", self.digest),
+        })
+    }
+
+    fn per_busy_second(&self, n: f64) -> f64 {
+        let busy = self.busy.as_secs_f64();
+        if busy > 0.0 { n / busy } else { 0.0 }
+    }
+}
+
+/// A note without its numbers, so that those which say the same are counted together.
+fn alike(note: &str) -> String {
+    let mut text = String::new();
+    for c in note.chars().take(160) {
+        if !c.is_ascii_digit() {
+            text.push(c);
+        } else if !text.ends_with('#') {
+            text.push('#');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::sim::subject::Violation;
+    use common::types::Micros;
+
+    #[test]
+    fn runs_add_up_and_notes_that_say_the_same_are_counted_together() {
+        let mut tally = Tally::new(Protocol::Zab);
+        for (hash, notes) in
+            [(3, vec!["n2 stays down: wiped", "n13 stays down: wiped"]), (4, vec!["n1 stays down: wiped"])]
+        {
+            let mut outcome = Outcome { hash, simulated: Micros(1_500_000), ..Outcome::default() };
+            outcome.notes = notes.into_iter().map(str::to_owned).collect();
+            outcome.marks.insert("zab/core#truncate", 2);
+            outcome.counts.recovery_us = 1000;
+            outcome.violation = (hash == 4).then(|| (Micros(1), Violation::new("C-LIN", "made up")));
+            tally.add(&outcome, Duration::from_millis(500));
+        }
+        assert_eq!(tally.notes.clone().into_iter().collect::<Vec<_>>(), [("n# stays down: wiped".to_owned(), 2)]);
+        assert_eq!((tally.runs, tally.violations, tally.digest, tally.marks["zab/core#truncate"]), (2, 1, 7, 4));
+        let value = tally.json();
+        assert_eq!((value["ratio_per_core"].as_f64(), value["recovery_mean_ms"].as_f64()), (Some(3.0), Some(1.0)));
+        assert!(!tally.never().contains(&"zab/core#truncate"));
+    }
+}
