@@ -141,7 +141,7 @@ impl MemFs {
     pub fn crash(&self) {
         let mut world = lock(&self.world);
         world.drop_renamings();
-        world.restart(Inode::platter);
+        world.restart(Inode::take_platter);
     }
 
     /// Like [`crash`](Self::crash), but an arbitrary part of what was not synced stays; which, `seed` decides.
@@ -150,7 +150,7 @@ impl MemFs {
         let mut world = lock(&self.world);
         world.keep_renamings(&mut rng);
         let mut torn = false;
-        world.restart(|inode| {
+        world.restart(|inode: &mut Inode| {
             let left = inode.tear(&mut rng);
             torn |= left != inode.told && left != inode.cached;
             left

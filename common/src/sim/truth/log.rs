@@ -79,14 +79,15 @@ impl DurableLog {
         self.stale
     }
 
-    /// These are the durable names of its directory.
-    pub(super) fn names(&mut self, names: Vec<(String, Told)>) {
-        let mut old = std::mem::take(&mut self.segments);
-        for (name, file) in names {
-            let Some(number) = SegmentImage::number_of(&name) else { continue };
-            let known = old.iter().position(|s| s.number == number && s.file == file);
-            self.segments.push(known.map_or_else(|| Segment::new(number, file), |i| old.swap_remove(i)));
-        }
+    /// The durable names of its directory changed.
+    pub(super) fn names(&mut self, fs: &MemFs, dir: &Path) {
+        let mut old = std::mem::take(&mut self.segments).into_iter().peekable();
+        fs.told_names(dir, |name, file| {
+            let Some(number) = SegmentImage::number_of(name) else { return };
+            while old.next_if(|s| s.number < number).is_some() {}
+            let known = old.next_if(|s| s.number == number && s.file == file);
+            self.segments.push(known.unwrap_or_else(|| Segment::new(number, file)));
+        });
         self.stale = true;
     }
 

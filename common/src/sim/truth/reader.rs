@@ -129,7 +129,7 @@ impl<H: Clone + Default + PartialEq + DeserializeOwned> TruthReader<H> {
             names |= is_new(&dir.join("log"));
         }
         if names {
-            self.log.names(fs.told_names(&dir.join("log")));
+            self.log.names(fs, &dir.join("log"));
         }
         if hard {
             self.read_hard(fs, dir);
@@ -141,10 +141,13 @@ impl<H: Clone + Default + PartialEq + DeserializeOwned> TruthReader<H> {
     }
 
     fn read_hard(&mut self, fs: &MemFs, dir: &Path) {
-        self.hard_file = fs.told_names(dir).into_iter().find(|(name, _)| name == hard::NAME).map(|(_, file)| file);
-        if let Some(file) = &self.hard_file {
-            file.seen();
-        }
+        self.hard_file = None;
+        fs.told_names(dir, |name, file| {
+            if name == hard::NAME {
+                file.seen();
+                self.hard_file = Some(file);
+            }
+        });
         let decode = |bytes: Option<Vec<u8>>| match bytes {
             Some(bytes) => postcard::from_bytes(&bytes).map_err(|e| format!("the hard state cannot be decoded: {e}")),
             None => Ok(H::default()),
@@ -154,8 +157,11 @@ impl<H: Clone + Default + PartialEq + DeserializeOwned> TruthReader<H> {
     }
 
     fn read_snapshots(&mut self, fs: &MemFs, dir: &Path) {
-        self.snapshot_files = fs.told_names(dir).into_iter().map(|(_, file)| file).collect();
-        self.snapshot_files.iter().for_each(Told::seen);
+        self.snapshot_files.clear();
+        fs.told_names(dir, |_, file| {
+            file.seen();
+            self.snapshot_files.push(file);
+        });
         let snapshots = Snapshots::view(Arc::new(fs.told()), dir);
         let newest = snapshots.ids().and_then(|ids| {
             let newest = snapshots.newest_valid()?;

@@ -196,9 +196,14 @@ impl Inode {
     /// What a power cut leaves when nothing stays that was not synced.
     pub(super) fn platter(&self) -> Vec<u8> {
         let mut image = self.told.clone();
-        for lie in &self.lies {
-            image[lie.offset..lie.end()].copy_from_slice(&lie.bytes);
-        }
+        reveal(&self.lies, &mut image);
+        image
+    }
+
+    /// [`platter`](Self::platter) of a file that nobody will look at again.
+    pub(super) fn take_platter(&mut self) -> Vec<u8> {
+        let mut image = std::mem::take(&mut self.told);
+        reveal(&self.lies, &mut image);
         image
     }
 
@@ -269,6 +274,12 @@ impl Inode {
             }
         }
         image
+    }
+}
+
+fn reveal(lies: &[Lie], image: &mut [u8]) {
+    for lie in lies {
+        image[lie.offset..lie.end()].copy_from_slice(&lie.bytes);
     }
 }
 

@@ -1,11 +1,17 @@
 //! How long the calls take that a simulated node makes all the time. Prints and asserts nothing:
 //! `cargo test -p common --release mem_fs::speed -- --ignored --nocapture`.
 
+use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::storage::fs::Fs;
-use crate::storage::mem_fs::MemFs;
+use crate::entries::{Batch, Entries, EntryKind};
+use crate::sim::truth::TruthReader;
+use crate::state_machine::Frozen;
+use crate::storage::{Fs, Identity, LogOp, MemFs, SnapshotOp, Storage, StorageConfig};
+use crate::types::{LogId, NodeId};
 
 const DIR: &str = "/node/log";
 
@@ -17,7 +23,7 @@ fn each(what: &str, n: u32, mut call: impl FnMut(u32)) {
             start.elapsed() / n
         })
         .min();
-    println!("{what:32} {:>8.0?}", best.unwrap_or_default());
+    println!("{what:40} {:>8} ns", best.unwrap_or_default().as_nanos());
 }
 
 #[test]
@@ -54,4 +60,56 @@ fn calls() {
         fs.sync_dir(Path::new("/node")).unwrap();
     });
     each("power cut and restart", 50, |_| fs.crash());
+}
+
+struct Blob;
+
+impl Frozen for Blob {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&[5; 10_000])
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn worker_and_truth() {
+    let fs = MemFs::new();
+    let dir = Path::new("/node");
+    let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+    let identity = Identity { protocol: "raft".into(), cluster: "blue".into(), node: NodeId(3) };
+    let config = StorageConfig { segment_bytes: 1 << 16, ..StorageConfig::default() };
+    let mut opened = Storage::open(&shared, dir, &identity, &config, &Arc::default()).unwrap();
+    let mut reader: TruthReader<u8> = TruthReader::new();
+    let (mut ops, mut out) = (VecDeque::new(), Vec::new());
+    let mut id = LogId::new(1, 1);
+    for with_truth in [false, true] {
+        let what = if with_truth { "an entry through the worker, read" } else { "an entry through the worker" };
+        each(what, 20_000, |_| {
+            let batch = Batch::from_payloads(&[[7u8; 120]]);
+            ops.push_back(LogOp::Append(Entries::new(id, EntryKind::Command, batch).unwrap()));
+            opened.log_worker.run(&mut ops, &mut out);
+            if id.counter.is_multiple_of(1000) {
+                opened.snapshot_worker.run(SnapshotOp::Store { snapshot: id, state: Box::new(Blob) });
+                ops.push_back(LogOp::Compact { upto: id });
+                opened.log_worker.run(&mut ops, &mut out);
+            }
+            out.clear();
+            if with_truth {
+                reader.refresh(&fs, dir).unwrap();
+                assert!(reader.truth().has(id));
+            }
+            id = id.plus(1);
+        });
+    }
+    each("a vote", 2_000, |_| {
+        ops.push_back(LogOp::SaveHard(vec![7]));
+        opened.log_worker.run(&mut ops, &mut out);
+        out.clear();
+    });
+    each("a vote, read", 2_000, |_| {
+        ops.push_back(LogOp::SaveHard(vec![7]));
+        opened.log_worker.run(&mut ops, &mut out);
+        out.clear();
+        reader.refresh(&fs, dir).unwrap();
+    });
 }

@@ -49,12 +49,12 @@ impl MemFs {
         }
     }
 
-    /// The durable names of a directory, sorted, with their files.
-    pub(crate) fn told_names(&self, dir: &Path) -> Vec<(String, Told)> {
+    /// Visits the durable names of a directory, sorted, with their files.
+    pub(crate) fn told_names(&self, dir: &Path, mut visit: impl FnMut(&str, Told)) {
         let world = lock(&self.world);
-        let Some(dir) = world.dirs.get(dir.as_os_str()) else { return Vec::new() };
-        let told = |(name, node): (&OsString, &Node)| (name.to_string_lossy().into_owned(), Told(Arc::clone(node)));
-        dir.durable.iter().map(told).collect()
+        for (name, node) in world.dirs.get(dir.as_os_str()).into_iter().flat_map(|dir| &dir.durable) {
+            visit(&name.to_string_lossy(), Told(Arc::clone(node)));
+        }
     }
 
     /// What is durable, to be read as a file system.

@@ -264,15 +264,15 @@ impl World {
     }
 
     /// A new life with the durable names, each file as `left` says.
-    pub(super) fn restart(&mut self, mut left: impl FnMut(&Inode) -> Vec<u8>) {
+    pub(super) fn restart(&mut self, mut left: impl FnMut(&mut Inode) -> Vec<u8>) {
         let mut lies = Vec::new();
         for dir in self.dirs.values_mut() {
             for node in dir.durable.values_mut() {
-                let inode = lock(node);
+                let mut inode = lock(node);
                 let first = lies.len();
                 lies.extend(inode.lies());
                 lies[first..].sort_unstable();
-                let image = left(&inode);
+                let image = left(&mut inode);
                 drop(inode);
                 *node = Arc::new(Mutex::new(Inode::durable(image)));
             }

@@ -9,6 +9,7 @@ use super::crash::{Step, crash, script, step, take};
 use super::model::Node;
 use super::*;
 use crate::sim::truth::{Entered, TruthReader};
+use crate::storage::mem_fs::{Call, Fault};
 
 const DIR: &str = "/node";
 
@@ -113,6 +114,81 @@ proptest! {
                 }
             }
             assert!(!watcher.check(&node.fs));
+        }
+    }
+}
+
+/// What happens to a disk that lies.
+#[derive(Clone, Debug)]
+enum Harm {
+    Write(u64, Fault),
+    Rot(u64),
+    Sync(u64),
+    Kill,
+    Crash(Option<u64>),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        3 => (1u64..6).prop_map(|n| Harm::Write(n, Fault::Lost)),
+        3 => (1u64..6, any::<u64>()).prop_map(|(n, to)| Harm::Write(n, Fault::Misdirected(to))),
+        1 => any::<u64>().prop_map(Harm::Rot),
+        1 => (1u64..6).prop_map(Harm::Sync),
+        3 => Just(Harm::Kill),
+        3 => any::<Option<u64>>().prop_map(Harm::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300.max(ProptestConfig::default().cases), ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_truth_of_a_disk_that_lies(
+        steps in prop::collection::vec(prop_oneof![2 => (1u64..20).prop_map(Ok), 1 => harm().prop_map(Err)], 1..40)
+    ) {
+        let fs = MemFs::new();
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+        let mut watcher = Watcher::default();
+        let mut opened = open(&shared, Path::new(DIR)).unwrap();
+        let mut last = LogId::ZERO;
+        for (i, step) in steps.into_iter().enumerate() {
+            match step {
+                Ok(n) => {
+                    let first = if last == LogId::ZERO || i % 5 == 0 { id(last.epoch + 1, last.counter + 1) } else { last.plus(1) };
+                    let ops = match n {
+                        1 => vec![LogOp::SaveHard(vec![i as u8])],
+                        2 => vec![LogOp::Compact { upto: opened.snapshot }],
+                        3 if last > opened.snapshot => { store(&mut opened.snapshot_worker, last, 3000); vec![] }
+                        4 => vec![LogOp::Truncate { after: opened.log.last() }],
+                        _ => vec![LogOp::Append(run(first, n))],
+                    };
+                    for event in ask(&mut opened.log_worker, ops) {
+                        if let LogEvent::Durable { upto, .. } = event { last = upto }
+                    }
+                }
+                Err(Harm::Write(nth, fault)) => fs.fail(Call::Write, nth, fault),
+                Err(Harm::Sync(nth)) => fs.fail(Call::Sync, nth, Fault::Eio),
+                Err(Harm::Rot(seed)) => { fs.rot(seed); }
+                Err(end) => {
+                    match end {
+                        Harm::Crash(Some(seed)) => fs.crash_keeping(seed),
+                        Harm::Crash(None) => fs.crash(),
+                        _ => fs.kill(),
+                    }
+                    let refused = watcher.check(&fs);
+                    drop(opened);
+                    match open(&shared, Path::new(DIR)) {
+                        Ok(o) => {
+                            // What a process reads can be better than what the disk told, but only if it told less.
+                            prop_assert!(!refused || !matches!(end, Harm::Crash(_)));
+                            opened = o;
+                            last = opened.log.last();
+                        }
+                        Err(e) => { prop_assert!(fs.lied(), "{}", e); return Ok(()) }
+                    }
+                }
+            }
+            watcher.check(&fs);
         }
     }
 }
