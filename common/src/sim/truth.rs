@@ -15,10 +15,22 @@ use crate::log::Span;
 use crate::types::LogId;
 
 /// The ids of a log: which entries are there, however long it is, in a few spans.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Ids {
     base: LogId,
     spans: Vec<Span>,
+}
+
+/// By hand, for a `clone_from` that allocates nothing: copies of the truth are brought up to date all the time.
+impl Clone for Ids {
+    fn clone(&self) -> Self {
+        Self { base: self.base, spans: self.spans.clone() }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.base = source.base;
+        self.spans.clone_from(&source.spans);
+    }
 }
 
 impl Ids {
@@ -93,7 +105,7 @@ impl Ids {
 }
 
 /// What a node would find if it lost power now and nothing else went wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Truth<H> {
     /// The protocol's hard state; the default if none was ever saved.
     pub hard: H,
@@ -101,6 +113,18 @@ pub struct Truth<H> {
     pub snapshot: LogId,
     /// The log.
     pub log: Ids,
+}
+
+impl<H: Clone> Clone for Truth<H> {
+    fn clone(&self) -> Self {
+        Self { hard: self.hard.clone(), snapshot: self.snapshot, log: self.log.clone() }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.hard.clone_from(&source.hard);
+        self.snapshot = source.snapshot;
+        self.log.clone_from(&source.log);
+    }
 }
 
 impl<H> Truth<H> {
