@@ -141,6 +141,31 @@ fn a_shorter_last_file_is_torn_and_a_shorter_earlier_one_is_damaged() {
 }
 
 #[test]
+fn damage_to_what_was_cut_off_harms_nobody() {
+    let (fs, shared, _) = three_segments();
+    let mut o = open(&shared, Path::new(NODE)).unwrap();
+    ask(&mut o.log_worker, [LogOp::Truncate { after: id(1, 95) }, LogOp::Append(run(id(2, 96), 3))]);
+    drop((o.log_worker, o.snapshot_worker));
+    let mut bytes = fs.contents(&segment(3)).unwrap();
+    let void = bytes.len() - 5 * (32 + 70);
+    bytes[void + 40] ^= 1;
+    fs.overwrite(&segment(3), &bytes);
+    let mut o = open(&shared, Path::new(NODE)).unwrap();
+    let fetch = |after| LogOp::Fetch { peer: NodeId(1), after, max_bytes: 1 << 20 };
+    let show = LogOp::Show { token: 0, after: LogId::ZERO, max_entries: 1000 };
+    let events = ask(&mut o.log_worker, [fetch(id(1, 93)), fetch(id(1, 95)), show]);
+    let [
+        LogEvent::Fetched { entries: Some(cut), .. },
+        LogEvent::Fetched { entries: Some(next), .. },
+        LogEvent::Shown { lines, .. },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((cut, next, lines.len()), (&long_run(id(1, 94), 2), &run(id(2, 96), 3), 98));
+}
+
+#[test]
 fn ends_that_a_crash_leaves_are_cut() {
     let ends: [&[u8]; 5] = [&[0], &[0; 31], &[0; 5000], b"something", &[0xFF; 100]];
     for end in ends {
