@@ -40,7 +40,7 @@ impl Clients {
                     let name = self.keys[key as usize].as_bytes();
                     let read = ReadAnswer { mode, key: name, horizon, at_least, at, body: &body };
                     let verdict = self.witness.read(&read);
-                    self.read_answered(client, op, key, at, &body);
+                    self.read_answered(client, op, at, &body);
                     verdict
                 }
                 Answer::Refused(refusal) => {
@@ -176,19 +176,18 @@ impl Clients {
         }
     }
 
-    fn read_answered(&mut self, client: usize, number: u64, key: u32, at: LogId, body: &[u8]) {
+    fn read_answered(&mut self, client: usize, number: u64, at: LogId, body: &[u8]) {
         let late = self.is_late(client, number);
         let c = &mut self.people[client];
         c.seen = c.seen.max(at);
         if late {
             return;
         }
-        let Some(op) = self.op(client, number) else { return };
-        let (what, fate) = match kv::Answer::decode(body) {
-            Ok(kv::Answer::Value { value }) => (op.what, Fate::Got(value.and_then(Value::read))),
-            _ => (op.what, Fate::Unknown),
+        let Some(what) = self.op(client, number).map(|op| op.what) else { return };
+        let fate = match kv::Answer::decode(body) {
+            Ok(kv::Answer::Value { value }) => Fate::Got(value.and_then(Value::read)),
+            _ => Fate::Unknown,
         };
-        debug_assert!(matches!(what, What::Known { key: k, .. } if k == key), "an answer belongs to its operation");
         self.learn(what, at, fate);
         self.resolve(client, number, fate, Some(at));
         self.tally.answered += 1;
@@ -249,7 +248,8 @@ impl Clients {
 
     fn coin(&self, client: usize, number: u64, sides: u64) -> bool {
         let tries = self.people[client].ops.iter().find(|op| op.number == number).map_or(0, |op| op.tries);
-        self.streams.draw("coin", [client as u64, number, tries.into()]).is_multiple_of(sides)
+        let key = u64::from(tries) << 8 | sides;
+        self.streams.draw("coin", [client as u64, number, key]).is_multiple_of(sides)
     }
 
     /// A request was not answered in time: it is asked elsewhere, and its answer may still come.

@@ -56,6 +56,8 @@ enum Due {
 struct Server {
     rng: Rng,
     bug: Bug,
+    /// Whether nobody minds what the witness says.
+    deaf: bool,
     calm: bool,
     log: Vec<Entries>,
     last: LogId,
@@ -75,6 +77,7 @@ impl Server {
         Self {
             rng,
             bug,
+            deaf: false,
             calm: false,
             log,
             last: LogId::ZERO,
@@ -91,6 +94,10 @@ impl Server {
         let at = now.after(Micros(1 + self.rng.between(0, 2 * mean)));
         self.n += 1;
         self.due.insert((at, self.n), what);
+    }
+
+    fn heed(&self, verdict: Verdict) -> Verdict {
+        if self.deaf { Ok(()) } else { verdict }
     }
 
     fn chance(&mut self, per_cent: u64) -> bool {
@@ -115,7 +122,7 @@ impl Server {
             LogId::new(self.last.epoch.max(1), self.last.counter + 1)
         };
         let run = Entries::new(self.last, kind, Batch::single(payload)).unwrap();
-        let verdict = clients.committed(&run);
+        let verdict = self.heed(clients.committed(&run));
         let mut answers = Vec::new();
         if self.bug == Bug::Twice {
             self.new.apply(&self.renamed(&run), &mut answers);
@@ -204,7 +211,8 @@ impl Server {
         }
         if self.bug == Bug::Early && self.chance(5) {
             let at = LogId::new(self.last.epoch, self.last.counter + 1);
-            clients.reply(conn, Response { id, answer: Answer::Written { at } }, Bytes::from_static(&[0]), now)?;
+            let answer = Answer::Written { at };
+            self.heed(clients.reply(conn, Response { id, answer }, Bytes::from_static(&[0]), now))?;
             return self.commit(EntryKind::Command, body.clone(), clients).map(drop);
         }
         if self.bug == Bug::Lost && self.chance(5) {
@@ -253,10 +261,19 @@ impl Server {
 
 /// Runs clients against a server for so long, and then until nothing is pending.
 fn run(seed: u64, bug: Bug, span: Micros, limits: SessionLimits, shape: LoadShape) -> Result<Clients, Violation> {
+    run_with(Server::new(seed, bug, limits), seed, span, limits, shape)
+}
+
+fn run_with(
+    mut server: Server,
+    seed: u64,
+    span: Micros,
+    limits: SessionLimits,
+    shape: LoadShape,
+) -> Result<Clients, Violation> {
     let nodes: Vec<NodeId> = (1..=4).map(NodeId).collect();
     let mut clients = Clients::with_limits(Streams::new(seed), shape, &nodes, limits);
     clients.record(2000);
-    let mut server = Server::new(seed, bug, limits);
     let mut acts = Vec::new();
     let mut end = None;
     loop {
@@ -269,7 +286,7 @@ fn run(seed: u64, bug: Bug, span: Micros, limits: SessionLimits, shape: LoadShap
             end = Some(now.after(Micros(60_000_000)));
         }
         if end.is_some() && clients.pending() == 0 {
-            clients.witness().finish()?;
+            server.heed(clients.witness().finish())?;
             return Ok(clients);
         }
         assert!(end.is_none_or(|end| now < end), "{} operations stay pending: {:?}", clients.pending(), clients.people);
@@ -283,7 +300,7 @@ fn run(seed: u64, bug: Bug, span: Micros, limits: SessionLimits, shape: LoadShap
         match server.due.pop_first() {
             Some((_, Due::Frame { conn, header, body })) => server.frame(now, conn, &header, &body, &mut clients)?,
             Some((_, Due::Reply { conn, response, body })) if server.open[&conn] => {
-                clients.reply(conn, response, body, now)?;
+                server.heed(clients.reply(conn, response, body, now))?;
             }
             Some((_, Due::Closed { conn })) if server.open.insert(conn, false) == Some(true) => {
                 clients.closed(conn, now);
@@ -374,6 +391,27 @@ fn a_history_that_is_cut_speaks_of_no_later_answer() {
     let cut = history.records().last().unwrap().asked;
     let late = history.records().iter().filter(|r| r.fate != Fate::Unknown && r.answered > cut.after(Micros(20_000)));
     assert_eq!(late.count(), 0);
+}
+
+/// The witness believes the places that a log names; the search believes nothing. Where the witness finds nothing the
+/// search must not either, and where it does, the search does too, if clients could see it.
+#[test]
+fn a_checker_that_knows_nothing_of_logs_agrees() {
+    use crate::check::history::Model;
+    use crate::check::{Limits, Verdict, check};
+    let judge = |seed, bug| {
+        let limits = SessionLimits::default();
+        let server = Server { deaf: bug != Bug::None, ..Server::new(seed, bug, limits) };
+        let clients = run_with(server, seed, Micros(6_000_000), limits, SHAPE).unwrap();
+        check(Model::Kv, &clients.history().to_check(), &Limits::default()).unwrap().verdict
+    };
+    for seed in 0..5 {
+        assert_eq!(judge(seed, Bug::None), Verdict::Linearizable);
+    }
+    for bug in [Bug::StaleRead, Bug::SkipsPut, Bug::Lost, Bug::Twice] {
+        let found = (0..10).any(|seed| matches!(judge(seed, bug), Verdict::NotLinearizable(_)));
+        assert!(found, "{bug:?}");
+    }
 }
 
 #[test]
