@@ -402,7 +402,7 @@ fn a_checker_that_knows_nothing_of_logs_agrees() {
     let judge = |seed, bug| {
         let limits = SessionLimits::default();
         let server = Server { deaf: bug != Bug::None, ..Server::new(seed, bug, limits) };
-        let clients = run_with(server, seed, Micros(6_000_000), limits, SHAPE).unwrap();
+        let clients = run_with(server, seed, Micros(1_500_000), limits, SHAPE).unwrap();
         check(Model::Kv, &clients.history().to_check(), &Limits::default()).unwrap().verdict
     };
     for seed in 0..5 {
