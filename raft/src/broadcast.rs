@@ -71,6 +71,7 @@ impl Raft {
         fx.push(Effect::Append(run.clone()));
         if mutant!("R36") {
             self.durable = run.last();
+            self.try_commit(fx);
         }
         let State::Leader(leader) = &mut self.state else { return };
         for at in 0..leader.peers.len() {

@@ -145,8 +145,10 @@ impl Raft {
     /// On the leader: the read waits for a round that begins after this moment.
     fn wait_for_round(&mut self, whose: Whose, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
-        let at = self.committed.max(leader.noop);
-        let (mut round, at) = (self.reads.round + 1, if mutant!("R13") { self.committed } else { at });
+        let (mut round, mut at) = (self.reads.round + 1, self.committed.max(leader.noop));
+        if mutant!("R13") && matches!(whose, Whose::Peers(..)) {
+            at = self.committed;
+        }
         if let Whose::Mine(id) = whose
             && mutant!("R12")
         {

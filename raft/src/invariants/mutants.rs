@@ -42,7 +42,7 @@ pub const MUTANTS: &[Mutant] = &[
         "a follower takes entries for durable when its disk was given them",
     ),
     real("R15", "C-NBT", "RATIS-1707", "the entry before the log, at a snapshot's end, is not known"),
-    real("R21", "L3", "yugabyte-db#32876", "a refused probe is sent again unchanged"),
+    real("R21", "L1", "yugabyte-db#32876", "a refused probe is sent again unchanged"),
     real("R28", "R-ORD", "ra#637", "what is cut still counts as durable"),
     rule("R31", "C-VOW", "Raft 5.1", "a leader is answered before its term is durable"),
     real("R34", "R-LM", "lightraft#10", "the consistency check looks at the index alone"),
@@ -54,9 +54,9 @@ pub const MUTANTS: &[Mutant] = &[
     // Commitment.
     real("R03", "R-CT", "logcabin#44", "an entry of an earlier term is committed by counting"),
     real("R08", "R-SMS", "scylladb#9965", "a follower commits beyond what was verified"),
-    real("R10", "R-MONO", "PySyncObj#166", "commitIndex goes back"),
+    real("R10", "C-MONO", "PySyncObj#166", "commitIndex goes back"),
     real("R18", "R-DUR", "camunda#58080", "learners are counted for commits"),
-    real("R25", "L2", "raftos#30", "commitment stops at an entry of an earlier term"),
+    real("R25", "L1", "raftos#30", "commitment stops at an entry of an earlier term"),
     real("R30", "R-ORD", "etcd#10199", "bytes that were committed still count as uncommitted"),
     real("R36", "R-DUR", "etcd#14370", "the leader counts itself before its disk has the entry"),
     // Reads.
