@@ -467,6 +467,7 @@ impl Protocol for Zab {
             refuse_all(&input, fx);
             return;
         }
+        let before = fx.as_slice().len();
         if let Err(GiveUp(why)) = self.dispatch(input, fx) {
             self.look(why, fx);
         }
@@ -474,6 +475,8 @@ impl Protocol for Zab {
         if mutant::active().is_none()
             && let Err(rule) = guard(self)
         {
+            // What this step wanted may be wrong: none of it leaves the node.
+            fx.truncate(before);
             self.me.halt(format!("a rule of the protocol does not hold: {rule}"), fx);
         }
     }

@@ -78,14 +78,17 @@ impl Zab {
         let max = self.me.config.reads_max;
         let refusal = match &mut self.state {
             State::Leading(l) if l.established() && l.reads.len() < max => {
-                let early = mutant!("Z38") && !l.reads.asked.is_empty();
-                if early { &mut l.reads.asked } else { &mut l.reads.next }.push(Reader::Here(id));
+                l.reads.next.push(Reader::Here(id));
                 l.begin_reads(&self.me, fx);
                 return;
             }
             State::Following(f) if f.in_broadcast() && f.reads.len() < max => {
                 if mutant!("Z30") {
                     self.me.append(Entries::noop(Zxid::new(f.epoch + 1, 1)), fx);
+                }
+                if mutant!("Z38") {
+                    fx.push(Effect::ReadReady { id, at: self.me.committed });
+                    return;
                 }
                 f.reads.next.push(id);
                 f.request(fx);

@@ -92,7 +92,7 @@ pub const MUTANTS: &[Mutant] = &[
         "Zab 1.0, discovery step 1",
         "Z-LEAD",
     ),
-    rule("Z38", "a read joins a round that began before it", "linearizable reads", "C-LIN"),
+    rule("Z38", "a follower takes its own commit point for the leader's", "ZooKeeper reads without sync", "C-LIN"),
     rule(
         "Z39",
         "messages of an earlier attempt are taken for the present one's",

@@ -58,11 +58,11 @@ fn config(timing: &Timing) -> Config {
         return timers;
     }
     let mut rng = Rng::new(timing.limits);
-    // Small enough to be reached, large enough for a batch of the largest values that clients send.
+    // Small enough to be reached; what is larger than a limit goes alone.
     let sync_batch_bytes = log_uniform(&mut rng, 1, 1 << 16);
-    let sync_window_bytes = sync_batch_bytes.max(log_uniform(&mut rng, 1 << 10, 1 << 18));
-    let uncommitted_max_bytes = log_uniform(&mut rng, 1 << 14, 1 << 20);
-    let queue_max_bytes = uncommitted_max_bytes.max(sync_window_bytes * 2) + log_uniform(&mut rng, 1 << 14, 1 << 18);
+    let sync_window_bytes = sync_batch_bytes.max(log_uniform(&mut rng, 1 << 10, 1 << 16));
+    let uncommitted_max_bytes = log_uniform(&mut rng, 1 << 13, 1 << 18);
+    let queue_max_bytes = uncommitted_max_bytes.max(sync_window_bytes * 2) + log_uniform(&mut rng, 1 << 12, 1 << 16);
     Config {
         sync_batch_bytes: sync_batch_bytes as usize,
         sync_window_bytes,
@@ -72,8 +72,8 @@ fn config(timing: &Timing) -> Config {
         queue_max_bytes,
         observers_max: rng.between(4, 9) as usize,
         reads_max: log_uniform(&mut rng, 1, 1 << 8) as usize,
-        // Epochs that end because their counters do.
-        counter_max: if rng.between(0, 2) == 0 { u32::MAX } else { log_uniform(&mut rng, 1 << 8, 1 << 11) as u32 },
+        // Epochs that end because their counters do; a batch must fit in one.
+        counter_max: if rng.between(0, 2) == 0 { u32::MAX } else { log_uniform(&mut rng, 1 << 7, 1 << 10) as u32 },
         ..timers
     }
 }

@@ -330,7 +330,7 @@ impl Leading {
                 self.advance(me, fx);
                 Ok(())
             }
-            Stage::Synchronisation if me.saves.is_empty() && !self.self_acked => {
+            Stage::Synchronisation if me.saves.is_empty() && (!self.self_acked || mutant!("Z33")) => {
                 self.self_acked = true;
                 self.advance(me, fx);
                 Ok(())
