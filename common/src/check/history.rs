@@ -145,46 +145,54 @@ pub const EVENTS_MAX: usize = 20_000_000;
 
 /// Why a list of events is no history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.describe(&|event| format!("event {event}")))]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum HistoryError {
     /// A process has two calls open.
-    #[error(
-        "event {event}: process {process} is still busy with what it invoked at event {open}; it must hear of that first"
-    )]
     Busy { event: usize, process: u64, open: usize },
     /// A process hears of something that it did not ask.
-    #[error("event {event}: process {process} has nothing open that could end; an `invoke` must come first")]
     Idle { event: usize, process: u64 },
     /// Time goes back.
-    #[error(
-        "event {event}: time = {time} µs is before that of the event above it ({before} µs); times must not go back"
-    )]
     Time { event: usize, time: u64, before: u64 },
     /// The model has no such call.
-    #[error("event {event}: op = {op} is not in the model `{model}`, which has {allowed}")]
-    Call { event: usize, op: &'static str, model: Model, allowed: &'static str },
+    Call { event: usize, op: &'static str, model: Model },
     /// A register has no keys.
-    #[error("event {event}: the model `{model}` has no keys; use the model `kv`")]
     Key { event: usize, model: Model },
     /// An answer to another question.
-    #[error("event {event}: {outcome} is no outcome of a {op}")]
     Outcome { event: usize, outcome: &'static str, op: &'static str },
     /// More than [`EVENTS_MAX`].
-    #[error("{events} events are too many; at most {EVENTS_MAX} are taken")]
     TooLong { events: usize },
 }
 
 impl HistoryError {
-    /// Which event is meant, counted from 0.
-    pub fn event(&self) -> Option<usize> {
+    /// What is wrong, with each event named by `place`.
+    pub fn describe(&self, place: &dyn Fn(usize) -> String) -> String {
         match self {
-            Self::Busy { event, .. }
-            | Self::Idle { event, .. }
-            | Self::Time { event, .. }
-            | Self::Call { event, .. }
-            | Self::Key { event, .. }
-            | Self::Outcome { event, .. } => Some(*event),
-            Self::TooLong { .. } => None,
+            Self::Busy { event, process, open } => format!(
+                "{}: process {process} is still busy with what it invoked at {}; it must hear of that first",
+                place(*event),
+                place(*open)
+            ),
+            Self::Idle { event, process } => {
+                format!(
+                    "{}: process {process} has nothing open that could end; an `invoke` must come first",
+                    place(*event)
+                )
+            }
+            Self::Time { event, time, before } => {
+                let place = place(*event);
+                format!(
+                    "{place}: t = {time} µs is before the time of the event above it ({before} µs); it must not go back"
+                )
+            }
+            Self::Call { event, op, model } => {
+                format!("{}: op = {op} is not in the model `{model}`, which has {}", place(*event), model.calls())
+            }
+            Self::Key { event, model } => {
+                format!("{}: the model `{model}` has no keys; leave `key` out, or take the model `kv`", place(*event))
+            }
+            Self::Outcome { event, outcome, op } => format!("{}: {outcome} is no outcome of a {op}", place(*event)),
+            Self::TooLong { events } => format!("{events} events are too many; at most {EVENTS_MAX} are taken"),
         }
     }
 }
@@ -320,7 +328,7 @@ impl History {
 
 fn check_call(model: Model, event: usize, key: &Bytes, call: &Call) -> Result<(), HistoryError> {
     if !model.has(call) {
-        return Err(HistoryError::Call { event, op: call.name(model), model, allowed: model.calls() });
+        return Err(HistoryError::Call { event, op: call.name(model), model });
     }
     if model != Model::Kv && !key.is_empty() {
         return Err(HistoryError::Key { event, model });
@@ -376,7 +384,7 @@ mod tests {
         assert!(busy.contains("event 1: process 7 is still busy with what it invoked at event 0"), "{busy}");
         assert!(refused(Model::Kv, vec![(7, 0, What::Fail)]).contains("nothing open"));
         assert!(
-            refused(Model::Kv, vec![(7, 5, read()), (7, 4, What::Fail)]).contains("before that of the event above")
+            refused(Model::Kv, vec![(7, 5, read()), (7, 4, What::Fail)]).contains("before the time of the event above")
         );
         let call = refused(Model::CasRegister, vec![(7, 5, invoke(Call::Delete))]);
         assert!(call.contains("delete is not in the model `cas-register`, which has read, write, cas"), "{call}");

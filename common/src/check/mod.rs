@@ -8,6 +8,7 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`history`] | events, operations, models |
+//! | [`file`] | histories as files |
 //! | [`offence`] | the part of a history that has no order |
 //! | [`summary`] | how much a history can prove |
 //! | `task`, `plan`, `search`, `memo` | one key's operations, and the search for their order |
@@ -30,6 +31,7 @@
 //! ```
 
 mod explain;
+pub mod file;
 pub mod history;
 mod memo;
 #[cfg(test)]
