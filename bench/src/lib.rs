@@ -7,10 +7,12 @@
 //! | [`node_cmd`], [`cluster_cmd`], [`ctl_cmd`] | `duet node`, `duet cluster`, `duet ctl` |
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
+//! | [`check_cmd`] | `duet check`: is a recorded history linearizable? |
 //! | [`peers`] | other systems under the same load: ZooKeeper |
 //! | [`sim_cmd`], [`mutants_cmd`] | `duet sim`, `duet mutants`: the simulator over many seeds, and over seeded bugs |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 
+pub mod check_cmd;
 pub mod cli;
 pub mod cluster_cmd;
 pub mod compare;

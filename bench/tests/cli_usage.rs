@@ -183,7 +183,9 @@ fn completions_and_manual_pages_know_every_command() {
         assert!(code == Some(0) && out.contains("completions") && out.contains("cluster"), "{shell}");
     }
     assert_eq!(duet(dir.path(), &["man", "pages"]).output().unwrap().status.code(), Some(0));
-    for page in ["duet.1", "duet-cluster.1", "duet-ctl.1", "duet-ctl-put.1", "duet-node.1", "duet-compare.1"] {
+    for page in
+        ["duet.1", "duet-cluster.1", "duet-ctl.1", "duet-ctl-put.1", "duet-node.1", "duet-compare.1", "duet-check.1"]
+    {
         let text = std::fs::read_to_string(dir.path().join("pages").join(page)).unwrap();
         assert!(text.contains(".TH"), "{page}");
     }
@@ -199,4 +201,103 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let out = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stderr), "");
     assert_eq!(out.status.code(), Some(0));
+}
+
+/// Two clients of one key: a write that was answered, and a read after it.
+const HISTORY: &str = r#"{"k":"meta","v":1,"model":"kv"}
+{"k":"invoke","p":1,"t":10,"op":"put","key":"x","value":"new"}
+{"k":"ok","p":1,"t":20,"op":"put"}
+{"k":"invoke","p":2,"t":30,"op":"get","key":"x"}
+{"k":"ok","p":2,"t":40,"op":"get","value":"new"}
+"#;
+
+/// `duet check` of this history.
+fn check(history: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("h.jsonl"), history).unwrap();
+    let all: Vec<&str> = ["check", "--history", "h.jsonl"].iter().chain(args).copied().collect();
+    parts(&duet(dir.path(), &all).output().unwrap())
+}
+
+#[test]
+fn a_linearizable_history_is_good_and_its_weakness_is_told() {
+    let (code, out, err) = check(HISTORY, &[]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with("linearizable\n") && out.contains("concurrency  max 1, mean 1.00"), "{out}");
+    assert!(out.contains("unknown      0 (0.0 %)"), "{out}");
+    assert!(err.contains("this proves little") && err.contains("check --history h.jsonl --json"), "{err}");
+}
+
+#[test]
+fn a_history_from_stdin_is_judged_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["check", "--history", "-", "--model", "cas-register", "--json"];
+    let log = "INFO jepsen.util - 1 :invoke :write 2\nINFO jepsen.util - 2 :invoke :read nil\n\
+               INFO jepsen.util - 1 :info :write :timed-out\nINFO jepsen.util - 2 :ok :read 2\n";
+    let (code, out, err) = parts(&duet(dir.path(), &args).write_stdin(log).output().unwrap());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let got: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&got["verdict"], &got["format"], &got["unknown"]),
+        (&"linearizable".into(), &"jepsen".into(), &1.into())
+    );
+    assert_eq!(got["concurrency"], serde_json::json!({"max": 2, "mean": 1.5}));
+}
+
+#[test]
+fn a_stale_read_is_shown_with_its_lines() {
+    let stale = HISTORY.replace("\"op\":\"get\",\"value\":\"new\"", "\"op\":\"get\",\"value\":null");
+    let (code, out, err) = check(&stale, &[]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.starts_with("not linearizable\n"), "{out}");
+    for part in [
+        "2 operations of the key \"x\" without an order (take one out, and there is an order)",
+        "1  p1       2-3    put \"new\"  done",
+        "2  p2       4-5    get        absent <--",
+        "In the order 1 the rest fits and leaves \"new\"; the answer of 2 fits nowhere.",
+        "Up to line 5 this key is linearizable (2 operations were asked before it).",
+    ] {
+        assert!(out.contains(part), "`{part}` is not in:\n{out}");
+    }
+    assert!(err.contains("jq .offending"), "{err}");
+    let (code, out, _) = check(&stale, &["--json"]);
+    let got: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &got["verdict"]), (Some(1), &"not linearizable".into()));
+    let offending = &got["offending"];
+    assert_eq!((&offending["culprit"], &offending["line"]), (&1.into(), &5.into()));
+    assert_eq!(offending["operations"][0]["t"], serde_json::json!([10, 20]));
+    assert_eq!(offending["operations"][1]["answer"], serde_json::json!({"k": "ok", "value": null}));
+}
+
+#[test]
+fn a_search_without_a_verdict_is_a_failure() {
+    let put = r#"{"k":"invoke","p":1,"t":50,"op":"put","key":"x","value":"newer"}"#;
+    let both = format!("{HISTORY}{put}\n{}\n", r#"{"k":"ok","p":1,"t":60,"op":"put"}"#);
+    let (code, out, err) = check(&both, &["--limit", "1"]);
+    assert_eq!(code, Some(3), "{out}{err}");
+    assert!(
+        out.starts_with("unknown\n") && out.contains("given up after 1 steps for 1 of the keys, first \"x\""),
+        "{out}"
+    );
+    assert!(err.contains("--limit 10"), "{err}");
+}
+
+#[test]
+fn a_file_that_is_no_history_is_refused_with_line_and_field() {
+    let refused = |history: &str, args: &[&str], code: i32, parts: &[&str]| {
+        let (got, out, err) = check(history, args);
+        assert_eq!((got, out.as_str()), (Some(code), ""), "{err}");
+        for part in parts {
+            assert!(err.contains(part), "`{part}` is not in:\n{err}");
+        }
+    };
+    let with = |from: &str, to: &str| HISTORY.replacen(from, to, 1);
+    refused(&with("\"t\":20", "\"t\":true"), &[], 2, &["h.jsonl, line 3: t = true", "a whole number", "histories.md"]);
+    refused(&with("\"k\":\"ok\",\"p\":1", "\"k\":\"ok\",\"p\":9"), &[], 2, &["line 3: process 9 has nothing open"]);
+    refused(HISTORY, &["--model", "register"], 2, &["line 2: the model `register` has no keys"]);
+    refused(&with(",\"model\":\"kv\"", ""), &[], 2, &["\"model\" is missing", "--model kv"]);
+    refused("nothing here\n", &[], 4, &["h.jsonl holds no operations"]);
+    let (code, _, err) = run(&["check", "--history", "none.jsonl"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("cannot read the history none.jsonl"), "{err}");
 }

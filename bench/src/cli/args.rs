@@ -51,6 +51,7 @@ impl Cli {
             Command::Report(args) => args.json.json,
             Command::Sim(args) => args.json.json,
             Command::Mutants(args) => args.json.json,
+            Command::Check(args) => args.json.json,
             Command::Compare(args) => args.json_on_stdout(),
             Command::Completions { .. } | Command::Man { .. } => false,
         };
@@ -77,6 +78,8 @@ pub enum Command {
     Sim(crate::sim_cmd::Args),
     /// Prove the simulator's teeth: bugs seeded on purpose must be caught.
     Mutants(crate::mutants_cmd::Args),
+    /// Say whether a recorded history is linearizable.
+    Check(crate::check_cmd::Args),
     /// Print a completion script for a shell.
     #[command(before_help = "Examples:\n  duet completions bash > ~/.local/share/bash-completion/completions/duet")]
     Completions {

@@ -46,6 +46,7 @@ fn dispatch(command: &Command, ui: Ui) -> anyhow::Result<Exit> {
         Command::Report(args) => crate::report::run(args, ui),
         Command::Sim(args) => crate::sim_cmd::run(args, ui),
         Command::Mutants(args) => crate::mutants_cmd::run(args, ui),
+        Command::Check(args) => crate::check_cmd::run(args, ui),
         Command::Completions { shell } => tools::completions(*shell, ui),
         Command::Man { dir } => tools::man(dir, ui),
     }
