@@ -71,6 +71,7 @@ pub static LIST: &[&str] = &[
     "common/storage/worker#log.failed",
     "common/storage/worker#snapshot.failed",
     "common/transport/frame#cut.checksum",
+    "common/transport/frame#cut.length",
     "common/transport/frame#cut.too_large",
 ];
 

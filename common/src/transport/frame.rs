@@ -1,13 +1,16 @@
 //! Frames: how messages lie in a byte stream, between nodes and between clients and nodes alike.
 //!
 //! ```text
-//! u32 length | u32 crc32c | u8 channel | u24 header length | header | body      (little-endian)
-//!            '-- covers everything after itself; `length` counts the same bytes
+//! u32 length | u32 crc32c | u32 crc32c | u8 channel | u24 header length | header | body      (little-endian)
+//!            |            '-- covers everything after itself; `length` counts the same bytes
+//!            '-- covers `length`
 //! ```
 //!
 //! The header is postcard; the body is payload that serde never touches, so entries go from a log to a socket and
 //! from a socket into a log without being copied. TCP's own 16-bit checksum lets damaged bytes through now and then; a
-//! follower that stored them would acknowledge an entry the leader never proposed, hence the CRC.
+//! follower that stored them would acknowledge an entry the leader never proposed, hence the CRC. The length has its own:
+//! a receiver that believes a damaged one swallows megabytes of frames before it can see that their CRC is wrong, and
+//! a follower whose heartbeats are swallowed while keep-alives show its leader to be alive would be deaf for hours.
 //!
 //! Limits come before memory: a length is compared with [`FrameLimits`] as soon as its four bytes are there, and the
 //! buffer grows with the bytes that came, not with the length that was claimed.
@@ -30,7 +33,9 @@ use crate::codec::{BodyError, Message};
 use crate::{mark, mutant};
 
 /// The bytes of a frame before its header.
-pub const PREFIX: usize = 12;
+pub const PREFIX: usize = 16;
+/// Where the bytes begin that `length` counts.
+const CONTENT: usize = PREFIX - COUNTED;
 /// What `length` counts besides header and body: the channel and the header's length.
 const COUNTED: usize = 4;
 /// The header's length has 24 bits.
@@ -94,6 +99,16 @@ pub enum FrameError {
     TooShort {
         /// The length.
         found: u32,
+    },
+    /// The length was damaged on the way, or is none.
+    #[error("checksum of the frame length {length} is {found:#010x}, it should be {computed:#010x}")]
+    Length {
+        /// The length.
+        length: u32,
+        /// As it came.
+        found: u32,
+        /// As it should be.
+        computed: u32,
     },
     /// The header would end behind the frame.
     #[error("a frame header of {header} bytes in a frame that has {room} for it")]
@@ -221,18 +236,19 @@ impl FrameQueue {
             return Err(FrameError::TooLarge { found: length as u64, limit: self.limits.max_frame });
         }
         let shape = u32::from(channel) | (header_len as u32) << 8;
-        arena[start + 8..header_at].copy_from_slice(&shape.to_le_bytes());
+        arena[start + CONTENT..header_at].copy_from_slice(&shape.to_le_bytes());
         let inline = body.len() <= INLINE_BODY;
         if inline {
             arena.extend_from_slice(body);
         }
-        let mut crc = crc32c::crc32c(&arena[start + 8..]);
+        let mut crc = crc32c::crc32c(&arena[start + CONTENT..]);
         if !inline {
             crc = crc32c::crc32c_append(crc, body);
         }
-        arena[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-        arena[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
-        Ok(length + PREFIX - COUNTED)
+        let prefix = (length as u32).to_le_bytes();
+        let words = [prefix, crc32c::crc32c(&prefix).to_le_bytes(), crc.to_le_bytes()];
+        arena[start..start + CONTENT].copy_from_slice(words.as_flattened());
+        Ok(CONTENT + length)
     }
 
     /// Bytes that wait to be written.
@@ -408,6 +424,11 @@ impl FrameDecoder {
         self.buf.len() + self.given.len()
     }
 
+    /// How many more bytes the unfinished frame needs, once that is known.
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
     /// The next whole frame; None until more bytes come.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = &self.failed {
@@ -434,7 +455,7 @@ impl FrameDecoder {
         };
         self.missing = 0;
         let header = (shape >> 8) as usize;
-        let total = PREFIX + word(bytes, 0).unwrap_or(0) as usize - COUNTED;
+        let total = CONTENT + word(bytes, 0).unwrap_or(0) as usize;
         let mut header_bytes =
             if self.given.is_empty() { self.buf.split_to(total).freeze() } else { self.given.split_to(total) };
         header_bytes.advance(PREFIX);
@@ -462,8 +483,14 @@ fn measure(buf: &[u8], limits: &FrameLimits) -> Result<Measure, FrameError> {
     if length < COUNTED as u32 {
         return Err(FrameError::TooShort { found: length });
     }
-    let (Some(found), Some(shape)) = (word(buf, 4), word(buf, 8)) else {
-        return Ok(Measure::Missing(PREFIX - COUNTED + length as usize - buf.len()));
+    let Some(found) = word(buf, 4) else { return Ok(Measure::Missing(CONTENT - buf.len())) };
+    let computed = crc32c::crc32c(&buf[..4]);
+    if found != computed {
+        mark!("common/transport/frame#cut.length");
+        return Err(FrameError::Length { length, found, computed });
+    }
+    let (Some(found), Some(shape)) = (word(buf, 8), word(buf, 12)) else {
+        return Ok(Measure::Missing(CONTENT + length as usize - buf.len()));
     };
     let (header, room) = (shape >> 8, length - COUNTED as u32);
     if header > limits.max_header {
@@ -476,7 +503,7 @@ fn measure(buf: &[u8], limits: &FrameLimits) -> Result<Measure, FrameError> {
     if buf.len() < total {
         return Ok(Measure::Missing(total - buf.len()));
     }
-    let computed = crc32c::crc32c(&buf[8..total]);
+    let computed = crc32c::crc32c(&buf[CONTENT..total]);
     if found != computed && !mutant!("N02") {
         mark!("common/transport/frame#cut.checksum");
         return Err(FrameError::Checksum { found, computed });

@@ -202,8 +202,12 @@ impl Net {
                 }
             }
         }
+        let missing = d.decoder.missing();
         let end = &conn.ends[1 - dir];
         let (from, to, number) = (conn.ends[dir].node, end.node, end.number);
+        if missing > self.frames.max_frame as usize {
+            self.excess = Some((NodeId(to as u64), missing as u64));
+        }
         if frames.is_empty() {
             self.spare.push(frames);
         } else {

@@ -81,15 +81,13 @@ impl Net {
             return;
         }
         self.link_mut(from, to).attempts += 1;
+        if !self.hosts[to].on {
+            return self.redial(from, to, now);
+        }
         // SYN, SYN and ACK, and the first words.
         let steps = [self.trip(from, to, 0), self.trip(to, from, 1), self.trip(from, to, 2)];
-        match (self.hosts[to].on, steps) {
-            (true, [Some(a), Some(b), Some(c)]) => {
-                let what = What::Call { from: from as u16, to: to as u16, turn };
-                self.push(now.after(Micros(a + b + c)), what);
-            }
-            _ => self.redial(from, to, now),
-        }
+        let [Some(a), Some(b), Some(c)] = steps else { return self.redial(from, to, now) };
+        self.push(now.after(Micros(a + b + c)), What::Call { from: from as u16, to: to as u16, turn });
     }
 
     /// The acceptor hears the caller's first words.

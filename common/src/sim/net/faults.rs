@@ -226,6 +226,19 @@ impl Net {
         }
     }
 
+    /// The start of a frame one byte longer than is allowed, with everything else right: for [`hostile`](Self::hostile).
+    pub fn oversized(&self) -> Bytes {
+        let length = (self.frames.max_frame + 1).to_le_bytes();
+        let words = [length, crc32c::crc32c(&length).to_le_bytes(), [0; 4], [0; 4]];
+        Bytes::copy_from_slice(words.as_flattened())
+    }
+
+    /// A node that waits for the rest of a frame larger than any may be, and how much of it: it would buffer all that
+    /// came, so its memory is in the hands of whoever sent this. For C-RES; never found while the frame's limits are kept.
+    pub fn excess(&self) -> Option<(NodeId, u64)> {
+        self.excess
+    }
+
     /// How often each kind of fault made a difference: for `cut` and `reset` how many of them, for the others how many
     /// segments, and for `silence` how many ends closed for it.
     pub fn bitten(&self) -> BTreeMap<&'static str, u64> {

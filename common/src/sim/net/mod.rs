@@ -93,6 +93,7 @@ pub struct Net {
     spare: Vec<Vec<Frame>>,
     bites: Bites,
     messages: u64,
+    excess: Option<(NodeId, u64)>,
 }
 
 /// A machine and the process on it.
@@ -188,6 +189,7 @@ impl Net {
             spare: Vec::new(),
             bites: Bites::default(),
             messages: 0,
+            excess: None,
         }
     }
 
@@ -216,7 +218,7 @@ impl Net {
         }
     }
 
-    /// Counts what peers do to this node's process in its counters.
+    /// Counts what goes wrong at this node (bad frames, full queues, callers refused) in its counters, until it leaves.
     pub fn count_for(&mut self, id: NodeId, counters: Arc<Counters>) {
         if let Some(me) = self.place(id) {
             self.hosts[me].counters = Some(counters);
