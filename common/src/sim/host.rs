@@ -93,6 +93,8 @@ pub(super) struct Host<P: Subject> {
     pub(super) damaged: bool,
     /// Disk faults were planned since it started: it may stop itself.
     pub(super) troubled: bool,
+    /// It last ended by a power cut, so that what it reads is what is on the disk.
+    pub(super) dark: bool,
     /// The disk has only so much room.
     pub(super) full: bool,
     /// It will not be started again, and why.
@@ -137,6 +139,7 @@ impl<P: Subject> Host<P> {
             damaged: false,
             troubled: false,
             full: false,
+            dark: false,
             retired: None,
             image: None,
             left: None,

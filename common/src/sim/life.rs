@@ -40,8 +40,11 @@ impl<P: Subject> World<'_, P> {
             Death::Kill => h.fs.kill(),
             Death::Power => h.fs.crash_keeping(draw ^ 0x5EED),
         }
+        // With the process, what was planned for its calls is gone.
+        h.troubled = h.full;
         h.life += 1;
         h.left = Some(Left { truth: before, log, snapshot, failed });
+        h.dark = how == Death::Power;
         let life = h.life;
         self.look_after_crash(host);
         self.net.leave(id, now, how);
@@ -84,7 +87,8 @@ impl<P: Subject> World<'_, P> {
         if self.broken() {
             return;
         }
-        if let Some(why) = refused.filter(|_| self.hosts[host].damaged) {
+        // A process that was killed leaves its page cache, which may be better than the disk.
+        if let Some(why) = refused.filter(|_| self.hosts[host].damaged && self.hosts[host].dark) {
             let what = format!("{id} starts from a folder that it must refuse: {why}");
             return self.judge(Err(Violation::new("C-RECOV", what)));
         }
@@ -102,7 +106,6 @@ impl<P: Subject> World<'_, P> {
         let verdict = self.oracle.booted(running.replica.core(), member, &self.truths[host].1);
         self.judge(verdict);
         let h = &mut self.hosts[host];
-        h.troubled = h.full;
         h.running = Some(running);
         self.net.join(id, member, self.now);
         if self.hosts[host].paused > 0 {
