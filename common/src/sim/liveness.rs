@@ -6,7 +6,7 @@
 //! | name | what it says |
 //! | --- | --- |
 //! | L1 | a leader within 10 patiences of the last heal |
-//! | L2 | every operation that clients retry is answered within 30 more |
+//! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
@@ -57,7 +57,8 @@ impl<P: Subject> World<'_, P> {
         }
         self.let_pass(2 * unit);
         self.clients.quiesce(self.now);
-        if !self.until(30 * unit, |w| w.clients.pending() == 0) {
+        let retries = 20 * self.plan.shape.load.retry_us;
+        if !self.until(30 * unit + retries, |w| w.clients.pending() == 0) {
             let n = self.clients.pending();
             return self.dead("L2", &format!("{n} operations of clients are not answered"), fits(self));
         }
