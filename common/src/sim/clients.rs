@@ -330,12 +330,21 @@ impl Clients {
         self.people.iter().map(|c| c.ops.len()).sum()
     }
 
-    /// Nothing new is asked from now on. What is pending is asked again until it is answered; nothing is given up.
+    /// Nothing new is asked from now on. What is pending is asked again until it is answered, from one node after the other
+    /// and with less patience; nothing is given up. So what was waiting for a connection that died unnoticed goes on soon.
     pub fn quiesce(&mut self, now: Micros) {
         self.now = now;
         self.quiet = true;
+        let mut waiting = Vec::new();
         for client in &mut self.people {
             client.owes = false;
+            waiting.extend(client.ops.iter().filter_map(|op| op.last));
+            if let Some(Opened::Opening(request)) = client.session {
+                waiting.extend(request);
+            }
+        }
+        for request in waiting {
+            self.at(now.after(self.patience(request)), Event::TimeOut { request });
         }
     }
 
@@ -380,6 +389,13 @@ impl Clients {
     /// The mean time between two operations of one client.
     fn pause(&self) -> u64 {
         (self.shape.clients * 1_000_000 / self.shape.per_second).max(1)
+    }
+
+    /// How long a request is waited for: a little longer by some clients than by others.
+    fn patience(&self, key: u64) -> Micros {
+        let base = if self.quiet { self.shape.retry_us / 2 } else { self.shape.retry_us };
+        let jitter = self.streams.draw("patience", [key, 0, 0]) % (base / 4 + 1);
+        Micros((base + jitter).max(1))
     }
 
     fn at(&mut self, at: Micros, event: Event) {

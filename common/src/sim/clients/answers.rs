@@ -240,7 +240,7 @@ impl Clients {
 
     /// A pause that doubles with each try, up to the time-out, and is shortened at random by up to a half.
     fn backoff(&self, client: usize, number: u64, tries: u64) -> Micros {
-        let most = self.shape.retry_us.max(1000);
+        let most = (self.shape.retry_us / if self.quiet { 4 } else { 1 }).max(1000);
         let full = ((most / 16) << tries.min(4)).min(most);
         let draw = self.streams.draw("backoff", [client as u64, number, tries]);
         Micros(full / 2 + draw % (full / 2 + 1) + 1)
@@ -260,6 +260,10 @@ impl Clients {
             Asked::Open => {
                 if matches!(self.people[client].session, Some(Opened::Opening(Some(r))) if r == request) {
                     self.reopen(client);
+                    if self.coin(client, request, 2) {
+                        out.push(ClientAct::Close { conn });
+                        self.lose(conn);
+                    }
                 }
                 return;
             }

@@ -7,7 +7,7 @@ use super::history::{Action, Fate};
 use super::{Asked, Attempt, Client, ClientAct, Clients, Conn, Event, Op, Opened, What};
 use crate::client::wire::{Ask, Envelope, Request};
 use crate::rng::Rng;
-use crate::types::{LogId, Micros, NodeId};
+use crate::types::{LogId, NodeId};
 
 impl Clients {
     pub(super) fn begin(&mut self, client: usize, op: Op, out: &mut Vec<ClientAct>) {
@@ -45,22 +45,11 @@ impl Clients {
         let any = self.any_node(rng);
         let home = self.people[client].home;
         let coin = rng.between(0, 10);
-        let node = match (tries, hint) {
-            (0, _) => {
-                if coin == 0 {
-                    any
-                } else {
-                    home
-                }
-            }
-            (_, Some(hint)) if coin < 6 && self.nodes.contains(&hint) => hint,
-            _ => {
-                if coin == 9 {
-                    home
-                } else {
-                    any
-                }
-            }
+        let node = match hint {
+            Some(hint) if coin < 5 && self.nodes.contains(&hint) => hint,
+            _ if self.quiet => self.nodes[(client + tries as usize) % self.nodes.len()],
+            _ if tries == 0 && coin > 0 || coin == 9 => home,
+            _ => any,
         };
         if tries > 0 {
             self.people[client].home = node;
@@ -142,7 +131,7 @@ impl Clients {
         }
         c.opens += 1;
         let mut rng = self.streams.rng("open", [client as u64, c.opens, 0]);
-        let node = self.choose(client, u32::from(rng.between(0, 2) == 0), None, &mut rng);
+        let node = self.choose(client, self.people[client].opens as u32 - 1, None, &mut rng);
         self.witness.open_sent();
         let (horizon, body) = (self.witness.horizon(), enveloped(Envelope::Open, &[]));
         let request = self.send(client, node, horizon, Ask::Write, Asked::Open, body, out);
@@ -212,8 +201,7 @@ impl Clients {
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.requests.push(request);
         }
-        let jitter = self.streams.draw("patience", [client as u64, 0, 0]) % (self.shape.retry_us / 4 + 1);
-        self.at(self.now.after(Micros((self.shape.retry_us + jitter).max(1))), Event::TimeOut { request });
+        self.at(self.now.after(self.patience(client as u64)), Event::TimeOut { request });
         request
     }
 }

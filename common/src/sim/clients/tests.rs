@@ -68,6 +68,8 @@ struct Server {
     due: BTreeMap<(Micros, u64), Due>,
     n: u64,
     open: BTreeMap<u64, bool>,
+    /// Connections that lead nowhere, and nobody says so.
+    dead: Vec<u64>,
 }
 
 impl Server {
@@ -87,6 +89,7 @@ impl Server {
             due: BTreeMap::new(),
             n: 0,
             open: BTreeMap::new(),
+            dead: Vec::new(),
         }
     }
 
@@ -106,7 +109,12 @@ impl Server {
 
     fn act(&mut self, now: Micros, act: ClientAct) {
         match act {
-            ClientAct::Connect { conn, .. } => assert_eq!(self.open.insert(conn, true), None, "a new number"),
+            ClientAct::Connect { conn, .. } => {
+                assert_eq!(self.open.insert(conn, true), None, "a new number");
+                if !self.calm && self.chance(5) {
+                    self.dead.push(conn);
+                }
+            }
             ClientAct::Close { conn } => assert_eq!(self.open.insert(conn, false), Some(true), "was open"),
             ClientAct::Send { conn, header, body } => {
                 assert!(self.open[&conn]);
@@ -160,7 +168,7 @@ impl Server {
     }
 
     fn frame(&mut self, now: Micros, conn: u64, header: &[u8], body: &Bytes, clients: &mut Clients) -> Verdict {
-        if !self.open[&conn] {
+        if !self.open[&conn] || self.dead.contains(&conn) {
             return Ok(());
         }
         let Ok(request) = postcard::from_bytes::<Request>(header) else {
@@ -283,7 +291,7 @@ fn run_with(
         if now > span && end.is_none() {
             clients.quiesce(now);
             server.calm = true;
-            end = Some(now.after(Micros(60_000_000)));
+            end = Some(now.after(Micros(3_000_000)));
         }
         if end.is_some() && clients.pending() == 0 {
             server.heed(clients.witness().finish())?;
