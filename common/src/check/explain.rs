@@ -9,7 +9,7 @@
 //! * one that changes something may be treated as one of unknown outcome, which takes away its end but not its effect;
 //! * one of unknown outcome may go if nothing that is left could tell its effect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::search::{OutOfSteps, search};
 use super::task::{Act, KeyOps, NEVER, Op, Pre, Task, Val};
@@ -71,20 +71,65 @@ fn replay(init: Val, ops: &[Op], order: &[u32]) -> Val {
     })
 }
 
-/// Whether `op` might notice if `unknown`, of unknown outcome, had taken effect just before it.
-fn notices(op: &Op, unknown: &Op) -> bool {
-    let Act::Set(pre, to) = unknown.act else { return false };
-    if op.ret < unknown.call {
-        return false;
+/// Operations that can notice something: how many, and the last return of them.
+#[derive(Clone, Copy, Default)]
+struct Noticing {
+    count: usize,
+    last: u32,
+}
+
+impl Noticing {
+    fn add(&mut self, other: Self) {
+        *self = Self { count: self.count + other.count, last: self.last.max(other.last) };
     }
-    let was = |v| pre == Pre::Any || pre == Pre::Is(v);
-    match op.act {
-        Act::Look(pre) | Act::Set(pre, _) => match pre {
-            Pre::Any => false,
-            Pre::Is(v) => v == to,
-            Pre::Not(v) => v != to && was(v),
-        },
-        Act::Try(v, _) => v == to || was(v),
+}
+
+/// Who could notice what.
+#[derive(Default)]
+struct Witnesses {
+    /// By the value that must be there.
+    is: BTreeMap<Val, Noticing>,
+    /// By the value that must not be there.
+    not: BTreeMap<Val, Noticing>,
+    /// By the value that makes a difference.
+    tries: BTreeMap<Val, Noticing>,
+}
+
+impl Witnesses {
+    fn of(ops: &[Op]) -> Self {
+        let mut all = Self::default();
+        for op in ops {
+            let (map, v) = match op.act {
+                Act::Look(pre) | Act::Set(pre, _) => match pre {
+                    Pre::Any => continue,
+                    Pre::Is(v) => (&mut all.is, v),
+                    Pre::Not(v) => (&mut all.not, v),
+                },
+                Act::Try(v, _) => (&mut all.tries, v),
+            };
+            map.entry(v).or_default().add(Noticing { count: 1, last: op.ret });
+        }
+        all
+    }
+
+    fn name(&self, v: Val) -> bool {
+        [&self.is, &self.not, &self.tries].iter().any(|map| map.contains_key(&v))
+    }
+
+    /// Who might notice that this, of unknown outcome, had taken effect just before them.
+    fn of_effect(&self, pre: Pre, to: Val) -> Noticing {
+        let mut all = Noticing::default();
+        let mut add = |map: &BTreeMap<Val, Noticing>, v: Val| all.add(map.get(&v).copied().unwrap_or_default());
+        add(&self.is, to);
+        if let Pre::Is(from) = pre {
+            add(&self.not, from);
+            add(&self.tries, from);
+            add(&self.tries, to);
+        } else {
+            self.not.iter().filter(|(v, _)| **v != to).for_each(|(_, n)| all.add(*n));
+            self.tries.values().for_each(|n| all.add(*n));
+        }
+        all
     }
 }
 
@@ -93,26 +138,24 @@ fn notices(op: &Op, unknown: &Op) -> bool {
 fn purge(ops: &mut Vec<Op>) {
     ops.sort_unstable_by_key(|o| o.call);
     loop {
-        // Values that nobody names are all alike.
-        let named: BTreeSet<Val> = ops.iter().flat_map(|o| [o.act.tells(), o.act.excludes()]).flatten().collect();
-        // How many more of each kind are wanted: the first of a kind could serve all that any of them could.
+        let witnesses = Witnesses::of(ops);
+        // How many more of each kind are wanted; values that nobody names are all alike.
         let mut wanted: BTreeMap<(Pre, Option<Val>), usize> = BTreeMap::new();
-        let mut keep = |op: &Op| match op.act {
+        let before = ops.len();
+        ops.retain(|op| match op.act {
             Act::Set(pre, to) if op.is_optional() => {
-                let noticing = ops.iter().filter(|o| notices(o, op)).count();
-                let kind = (pre, Some(to).filter(|v| named.contains(v)));
-                let wanted = wanted.entry(kind).or_insert(noticing);
-                let keep = *wanted > 0 && noticing > 0;
+                let noticing = witnesses.of_effect(pre, to);
+                let kind = (pre, Some(to).filter(|v| witnesses.name(*v)));
+                let wanted = wanted.entry(kind).or_insert(noticing.count);
+                let keep = *wanted > 0 && noticing.last > op.call;
                 *wanted -= usize::from(keep);
                 keep
             }
             _ => true,
-        };
-        let fewer: Vec<Op> = ops.iter().filter(|o| keep(o)).copied().collect();
-        if fewer.len() == ops.len() {
+        });
+        if ops.len() == before {
             return;
         }
-        *ops = fewer;
     }
 }
 

@@ -9,13 +9,21 @@ pub(super) type Uses = Box<[(u32, u32)]>;
 #[derive(Debug)]
 pub(super) struct Memo {
     failed: HashMap<Box<[u64]>, Vec<Uses>>,
-    len: usize,
+    weight: usize,
     max: usize,
 }
 
+/// What a configuration weighs: one, and as much again for each of these many uses.
+const USES: usize = 16;
+
+fn weight(uses: &[(u32, u32)]) -> usize {
+    1 + uses.len() / USES
+}
+
 impl Memo {
+    /// For configurations that weigh no more than `max` together.
     pub(super) fn new(max: usize) -> Self {
-        Self { failed: HashMap::new(), len: 0, max }
+        Self { failed: HashMap::new(), weight: 0, max }
     }
 
     /// Whether this configuration is known to lead nowhere: it, or one that differs only in having used less of the
@@ -25,15 +33,20 @@ impl Memo {
     }
 
     pub(super) fn insert(&mut self, key: &[u64], uses: &[(u32, u32)]) {
-        if self.len >= self.max {
+        let new = weight(uses);
+        if self.weight + new > self.max {
             self.failed.clear();
-            self.len = 0;
+            self.weight = 0;
         }
         let known = self.failed.entry(key.into()).or_default();
-        let before = known.len();
-        known.retain(|failed| !covers(failed, uses));
+        let mut gone = 0;
+        known.retain(|failed| {
+            let covered = covers(failed, uses);
+            gone += if covered { weight(failed) } else { 0 };
+            !covered
+        });
         known.push(uses.into());
-        self.len = self.len + known.len() - before;
+        self.weight = self.weight + new - gone;
     }
 }
 
@@ -58,7 +71,7 @@ mod tests {
         assert!(!memo.has(&[2], &[(2, 1), (5, 2)]));
         memo.insert(&[1], &[]);
         assert!(memo.has(&[1], &[(5, 2)]));
-        assert_eq!(memo.len, 1);
+        assert_eq!(memo.weight, 1);
     }
 
     #[test]
@@ -67,6 +80,8 @@ mod tests {
         for key in 0..5 {
             memo.insert(&[key], &[]);
         }
-        assert!(memo.has(&[4], &[]) && !memo.has(&[3], &[]) && memo.len == 1);
+        assert!(memo.has(&[4], &[]) && !memo.has(&[3], &[]) && memo.weight == 1);
+        memo.insert(&[9], &[(0, 1); 2 * USES]);
+        assert!(memo.has(&[9], &[(0, 1); 2 * USES]) && !memo.has(&[4], &[]) && memo.weight == 3);
     }
 }

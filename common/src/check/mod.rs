@@ -11,7 +11,9 @@
 //! | [`file`] | histories as files |
 //! | [`offence`] | the part of a history that has no order |
 //! | [`summary`] | how much a history can prove |
-//! | `task`, `plan`, `search`, `memo` | one key's operations, and the search for their order |
+//! | `task` | one key's operations |
+//! | `zones` | what the answers alone say of the state |
+//! | `plan`, `search`, `memo` | the search for an order |
 //! | `explain` | makes a history without an order small |
 //!
 //! ```
@@ -43,6 +45,7 @@ pub mod summary;
 mod task;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use bytes::Bytes;
 
@@ -58,7 +61,8 @@ use task::{KeyOps, Task};
 pub struct Limits {
     /// Moves tried for one key; and as many again to make the history of a key that has no order small.
     pub steps: u64,
-    /// Failed configurations remembered at a time, each 100 to 200 bytes. With fewer the search forgets, and takes longer.
+    /// Failed configurations remembered at a time, each 100 to 300 bytes; one with many operations of unknown outcome counts
+    /// as several. With fewer the search forgets, and takes longer.
     pub remembered: usize,
 }
 

@@ -32,15 +32,18 @@ fn naive(task: &Task, taken: &mut Vec<u32>, state: Val) -> bool {
     })
 }
 
-/// A task of up to eight operations of every kind on a few values.
+/// A task of up to eight operations of every kind: on a few values that several make, or each making one of its own; from
+/// hardly any to half of them of unknown outcome.
 pub(super) fn random_task(rng: &mut Rng) -> Task {
-    let values = rng.between(2, 5);
-    let val = |rng: &mut Rng| rng.between(0, values) as Val;
     let n = rng.between(1, 9);
-    let spread = rng.between(1, 12);
+    let unique = rng.between(0, 3) == 0;
+    let values = if unique { n + 1 } else { rng.between(2, 5) };
+    let (spread, open) = (rng.between(1, 12), rng.between(2, 6));
+    let val = |rng: &mut Rng| rng.between(0, values) as Val;
     let mut places: Vec<(u64, usize)> = Vec::new();
     let mut ops = Vec::new();
     for i in 0..n as usize {
+        let makes = |rng: &mut Rng| if unique { i as Val + 1 } else { val(rng) };
         let pre = match rng.between(0, 4) {
             0 => Pre::Not(val(rng)),
             1 => Pre::Any,
@@ -48,16 +51,14 @@ pub(super) fn random_task(rng: &mut Rng) -> Task {
         };
         let act = match rng.between(0, 8) {
             0..=2 => Act::Look(pre),
-            3..=5 => Act::Set(Pre::Any, val(rng)),
+            3..=5 => Act::Set(Pre::Any, makes(rng)),
             // Of those that set, only a delete demands that something is not so.
-            6 => Act::Set(pre, if let Pre::Not(v) = pre { v } else { val(rng) }),
-            _ => Act::Try(val(rng), val(rng)),
+            6 => Act::Set(pre, if let Pre::Not(v) = pre { v } else { makes(rng) }),
+            _ => Act::Try(val(rng), makes(rng)),
         };
         let call = rng.between(0, 20);
         places.push((call * 1000 + i as u64, i));
-        let act = if rng.between(0, 4) == 0 { act.relaxed() } else { Some(act) };
-        let (act, ret) = act.map_or((Act::Look(Pre::Any), 0), |act| (act, 0));
-        ops.push(Op { act, call: 0, ret, source: i as u32 });
+        ops.push(Op { act, call: 0, ret: 0, source: i as u32 });
         places.push(((call + 1 + rng.between(0, spread)) * 1000 + 500 + i as u64, i));
     }
     places.sort_unstable();
@@ -67,7 +68,7 @@ pub(super) fn random_task(rng: &mut Rng) -> Task {
         *(if std::mem::replace(&mut begun[*i], true) { &mut op.ret } else { &mut op.call }) = place as u32;
     }
     for op in &mut ops {
-        if rng.between(0, 4) == 0
+        if rng.between(0, open) == 0
             && let Some(act) = op.act.relaxed()
         {
             (op.act, op.ret) = (act, NEVER);

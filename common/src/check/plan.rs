@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::task::{Act, NEVER, Pre, Task, Val};
+use super::task::{Act, Ev, NEVER, Pre, Task, Val};
+use super::zones::Zones;
 
 /// Operations that may take effect at any time after their invocation, and do the same: once invoked they are as good as
 /// each other, so it is enough to count them.
@@ -31,6 +32,10 @@ pub(super) struct Plan {
     pub(super) need: Vec<u32>,
     /// How many operations can make this value.
     pub(super) supply: Vec<u32>,
+    /// What the state must be.
+    pub(super) zones: Zones,
+    /// The values that operations name which can tell many values.
+    pub(super) named: Vec<bool>,
     /// Where operations that can tell a value are invoked.
     tellers: Vec<Vec<u32>>,
     /// Where operations that can tell many values are invoked.
@@ -40,7 +45,20 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(task: &Task) -> Self {
+    /// None if there can be no order.
+    pub(super) fn new(task: &Task) -> Option<Self> {
+        let (mut need, mut supply) = (vec![0; task.values], vec![0; task.values]);
+        for op in &task.ops {
+            if let Some(v) = op.act.makes() {
+                supply[v as usize] += 1;
+            }
+            if let (Pre::Is(v), false) = (op.act.pre(), op.is_optional()) {
+                need[v as usize] += 1;
+            }
+        }
+        if (0..task.values).any(|v| need[v] > 0 && supply[v] == 0 && v != task.init as usize) {
+            return None;
+        }
         let mut plan = Self {
             classes: Vec::new(),
             class_of: vec![NEVER; task.ops.len()],
@@ -49,19 +67,18 @@ impl Plan {
             class_tellers: vec![Vec::new(); task.values],
             bit: Vec::new(),
             words: 0,
-            need: vec![0; task.values],
-            supply: vec![0; task.values],
+            zones: Zones::new(task, &supply)?,
+            need,
+            supply,
+            named: vec![false; task.values],
             tellers: vec![Vec::new(); task.values],
             many: Vec::new(),
             overwritten: vec![NEVER; task.events.len() + 1],
         };
         plan.classify(task);
-        plan.count(task);
+        plan.place(task);
         plan.assign_bits(task);
-        for place in (0..task.events.len()).rev() {
-            plan.overwritten[place] = plan.overwritten[place].min(plan.overwritten[place + 1]);
-        }
-        plan
+        Some(plan)
     }
 
     fn classify(&mut self, task: &Task) {
@@ -85,19 +102,17 @@ impl Plan {
         }
     }
 
-    fn count(&mut self, task: &Task) {
+    /// Finds where things happen.
+    fn place(&mut self, task: &Task) {
         for op in &task.ops {
-            if let Some(v) = op.act.makes() {
-                self.supply[v as usize] += 1;
-            }
             if let Some(v) = op.act.tells() {
                 self.tellers[v as usize].push(op.call);
             }
             if op.act.tells_many() {
                 self.many.push(op.call);
-            }
-            if let (Pre::Is(v), false) = (op.act.pre(), op.is_optional()) {
-                self.need[v as usize] += 1;
+                for v in [op.act.tells(), op.act.excludes()].into_iter().flatten() {
+                    self.named[v as usize] = true;
+                }
             }
             if let (Act::Set(..), false) = (op.act, op.is_optional()) {
                 let first = &mut self.overwritten[op.call as usize];
@@ -106,10 +121,12 @@ impl Plan {
         }
         self.tellers.iter_mut().for_each(|t| t.sort_unstable());
         self.many.sort_unstable();
+        for place in (0..task.events.len()).rev() {
+            self.overwritten[place] = self.overwritten[place].min(self.overwritten[place + 1]);
+        }
     }
 
     fn assign_bits(&mut self, task: &Task) {
-        use super::task::Ev;
         self.bit = vec![NEVER; task.ops.len()];
         let (mut free, mut used) = (Vec::new(), 0);
         for ev in &task.events {

@@ -13,7 +13,8 @@
 //! * one of unknown outcome is used only when something open needs the state it makes, and equal ones are counted
 //!   instead of told apart;
 //! * a write that nobody can see goes right before the next blind write;
-//! * a value is not overwritten while somebody still has to see it and nobody can make it again.
+//! * a value is not overwritten while somebody still has to see it and nobody can make it again;
+//! * nothing is tried that contradicts what the answers alone say of the state (see `zones`).
 
 use super::memo::Memo;
 use super::plan::Plan;
@@ -32,6 +33,16 @@ enum Change {
     Placed(u32, Val),
     /// One of a class was used in this state.
     Used(u32, Val),
+}
+
+/// Why no further event can be passed.
+enum Stop {
+    /// There is none.
+    End,
+    /// This operation returns and has no place.
+    Return(u32),
+    /// The state cannot be what it is.
+    Contradiction,
 }
 
 /// What may be done next.
@@ -72,19 +83,22 @@ pub(super) struct Search<'a> {
     moves: Vec<Move>,
     frames: Vec<Frame>,
     memo: Memo,
+    /// The places where something was remembered.
+    failures: Vec<bool>,
     key: Vec<u64>,
     uses: Vec<(u32, u32)>,
     wanted: Vec<Val>,
+    /// Classes looked through one by one since the last step.
+    scanned: u64,
 }
+
+/// So many of them are worth a step, or a step could take any time.
+const SCANNED: u64 = 8;
 
 /// An order of operations (positions in the task) that explains the history, or None if there is none. `steps` is what
 /// may still be spent, `remember` how many failed configurations are kept.
 pub(super) fn search(task: &Task, steps: &mut u64, remember: usize) -> Result<Option<Vec<u32>>, OutOfSteps> {
-    let plan = Plan::new(task);
-    let impossible = (0..task.values).any(|v| plan.need[v] > 0 && plan.supply[v] == 0 && v != task.init as usize);
-    if impossible {
-        return Ok(None);
-    }
+    let Some(plan) = Plan::new(task) else { return Ok(None) };
     Search::new(task, plan, remember).run(steps)
 }
 
@@ -106,23 +120,31 @@ impl<'a> Search<'a> {
             moves: Vec::new(),
             frames: Vec::new(),
             memo: Memo::new(remember),
+            failures: vec![false; task.events.len() + 1],
             key: Vec::new(),
             uses: Vec::new(),
             wanted: Vec::new(),
+            scanned: 0,
             plan,
         }
     }
 
     fn run(mut self, steps: &mut u64) -> Result<Option<Vec<u32>>, OutOfSteps> {
-        while let Some(target) = self.advance() {
-            self.describe();
-            if !self.memo.has(&self.key, &self.uses) {
-                let start = self.moves.len();
-                self.collect(target);
-                self.frames.push(Frame { changes: self.changes.len(), start, next: start });
+        loop {
+            match self.advance() {
+                Stop::End => return Ok(Some(self.order())),
+                Stop::Return(target) if !self.has_failed() => {
+                    let start = self.moves.len();
+                    self.collect(target);
+                    self.frames.push(Frame { changes: self.changes.len(), start, next: start });
+                }
+                Stop::Return(_) | Stop::Contradiction => {}
             }
             loop {
-                *steps = steps.checked_sub(1).ok_or(OutOfSteps)?;
+                *steps = steps.checked_sub(1 + std::mem::take(&mut self.scanned) / SCANNED).ok_or_else(|| {
+                    *steps = 0;
+                    OutOfSteps
+                })?;
                 let Some(frame) = self.frames.last_mut() else { return Ok(None) };
                 let (changes, next) = (frame.changes, frame.next);
                 frame.next += 1;
@@ -136,23 +158,33 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        Ok(Some(self.order()))
+    }
+
+    /// Whether the configuration is known to lead nowhere.
+    fn has_failed(&mut self) -> bool {
+        // Most places have seen no failure, and need no description.
+        if !self.failures[self.place] {
+            return false;
+        }
+        self.describe();
+        self.memo.has(&self.key, &self.uses)
     }
 
     /// Every move of the last frame has failed.
     fn give_up(&mut self) {
         self.describe();
         self.memo.insert(&self.key, &self.uses);
+        self.failures[self.place] = true;
         if let Some(frame) = self.frames.pop() {
             self.moves.truncate(frame.start);
         }
     }
 
-    /// Passes events up to the return of an operation without a place, which it gives, or to the end.
-    fn advance(&mut self) -> Option<u32> {
+    /// Passes events up to the return of an operation without a place.
+    fn advance(&mut self) -> Stop {
         while let Some(ev) = self.task.events.get(self.place) {
             match *ev {
-                Ev::Return(op) if !self.is_placed(op) => return Some(op),
+                Ev::Return(op) if !self.is_placed(op) => return Stop::Return(op),
                 Ev::Return(op) => self.set_bit(op, false),
                 Ev::Call(op) if self.task.ops[op as usize].is_optional() => {
                     self.invoked[self.plan.class_of[op as usize] as usize] += 1;
@@ -168,8 +200,11 @@ impl<'a> Search<'a> {
             {
                 self.put(op);
             }
+            if !self.plan.zones.allow(self.state, self.place as u32) {
+                return Stop::Contradiction;
+            }
         }
-        None
+        Stop::End
     }
 
     /// Takes changes back until so many are left.
@@ -261,6 +296,14 @@ impl<'a> Search<'a> {
             }
         };
         let before = self.state;
+        let after = match act {
+            Act::Set(_, to) => to,
+            Act::Try(from, to) if from == before => to,
+            Act::Look(_) | Act::Try(..) => before,
+        };
+        if !self.plan.zones.allow(after, self.place as u32) {
+            return false;
+        }
         if let Act::Set(Pre::Any, _) = act {
             self.hide(choice);
         }
@@ -392,12 +435,22 @@ impl<'a> Search<'a> {
                 moves.push(Move::Class(class));
             }
         };
-        if self.open.iter().any(unhappy) {
-            (0..self.plan.classes.len() as u32).for_each(&mut add);
+        let all = self.open.iter().any(unhappy);
+        if all {
+            // Of those that nobody can tell apart, the first is as good as any.
+            let mut nameless = false;
+            for class in 0..self.plan.classes.len() as u32 {
+                let c = self.plan.classes[class as usize];
+                let plain = c.pre == Pre::Any && self.is_left(class) && c.to != self.state && !self.is_named(c.to);
+                if !(plain && std::mem::replace(&mut nameless, true)) {
+                    add(class);
+                }
+            }
         } else {
             self.wanted.iter().flat_map(|v| &self.plan.makers[*v as usize]).copied().for_each(&mut add);
         }
         self.moves = moves;
+        self.scanned += if all { self.plan.classes.len() as u64 } else { 0 };
     }
 
     /// Writes the configuration into `key` and `uses`. Uses of what nobody can need any more are left out.
@@ -406,12 +459,31 @@ impl<'a> Search<'a> {
         self.key.push((self.place as u64) << 32 | u64::from(self.state));
         self.key.extend_from_slice(&self.bits);
         self.uses.clear();
+        // A class whose value nobody names serves only who can tell many values, and one is then as good as another.
+        let mut nameless = 0;
+        self.scanned += self.using.len() as u64;
         for class in &self.using {
-            let to = self.plan.classes[*class as usize].to as usize;
-            if self.many_left > 0 || self.need[to] > 0 || !self.plan.class_tellers[to].is_empty() {
-                self.uses.push((*class, self.used[*class as usize]));
+            let (c, used) = (self.plan.classes[*class as usize], self.used[*class as usize]);
+            let returns = |from: Val| from == self.state || self.supply[from as usize] > 0;
+            if matches!(c.pre, Pre::Is(from) if !returns(from)) {
+                continue;
+            }
+            if self.is_named(c.to) || (self.many_left > 0 && c.pre != Pre::Any) {
+                self.uses.push((*class, used));
+            } else if self.many_left > 0 {
+                nameless += used;
             }
         }
+        if nameless > 0 {
+            self.uses.push((NEVER, nameless));
+        }
+    }
+
+    /// Whether somebody may still tell this value from others.
+    fn is_named(&self, v: Val) -> bool {
+        let may = |class: &u32| (self.used[*class as usize] as usize) < self.plan.members[*class as usize].len();
+        let by_many = self.many_left > 0 && self.plan.named[v as usize];
+        self.need[v as usize] > 0 || by_many || self.plan.class_tellers[v as usize].iter().any(may)
     }
 
     fn is_placed(&self, op: u32) -> bool {
