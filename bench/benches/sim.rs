@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use common::sim::outcome::Outcome;
-use common::sim::swarm;
 use common::sim::subject::Subject;
+use common::sim::swarm;
 use common::sim::world::{Options, run};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use raft::Raft;

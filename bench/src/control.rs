@@ -142,7 +142,7 @@ impl Control {
     fn drain(&mut self, fx: &mut Effects<Self>) {
         while self.node.has_ready() {
             let mut ready = self.node.ready();
-            self.send(ready.take_messages(), fx);
+            Self::send(ready.take_messages(), fx);
             self.persist(&mut ready, fx);
             self.commit(&ready.take_committed_entries(), fx);
             for state in ready.take_read_states() {
@@ -157,7 +157,7 @@ impl Control {
         self.answer_reads(fx);
     }
 
-    fn send(&self, messages: Vec<Message>, fx: &mut Effects<Self>) {
+    fn send(messages: Vec<Message>, fx: &mut Effects<Self>) {
         for message in messages {
             fx.send(NodeId(message.to), Theirs(message));
         }
@@ -197,7 +197,7 @@ impl Control {
                 return;
             }
             let Some(done) = self.persisting.pop_front() else { return };
-            self.send(done.messages, fx);
+            Self::send(done.messages, fx);
             self.node.on_persist_ready(done.number);
         }
     }
@@ -270,8 +270,10 @@ impl Protocol for Control {
         let voters: Vec<u64> = boot.voters.ids().iter().map(|v| v.0).collect();
         let store = MemStorage::new_with_conf_state((voters, vec![]));
         let runs = boot.log.cached(boot.log.base(), boot.log.last()).expect("the whole log is in memory");
-        let entries: Vec<Entry> =
-            runs.iter().flat_map(|run| run.iter().map(|(id, p)| theirs(id, run.kind(), p)).collect::<Vec<_>>()).collect();
+        let entries: Vec<Entry> = runs
+            .iter()
+            .flat_map(|run| run.iter().map(|(id, p)| theirs(id, run.kind(), p)).collect::<Vec<_>>())
+            .collect();
         store.wl().append(&entries).expect("a log without gaps");
         let mut hs = HardState::default();
         let last = boot.log.last();
@@ -427,7 +429,10 @@ impl Oracle<Control> for Promises {
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Theirs, truth: &Truth<Hard>) -> Result<(), Violation> {
         let m = &message.0;
         let broken = match m.get_msg_type() {
-            MessageType::MsgRequestVoteResponse if !m.reject => truth.hard.term != m.term || truth.hard.vote != to.0,
+            // Once its term is past it cannot vote in it again, whoever it voted for.
+            MessageType::MsgRequestVoteResponse if !m.reject => {
+                truth.hard.term < m.term || truth.hard.term == m.term && truth.hard.vote != to.0
+            }
             MessageType::MsgAppendResponse if !m.reject => truth.log.last().counter < m.index,
             _ => false,
         };

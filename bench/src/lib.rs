@@ -17,6 +17,8 @@ pub mod cli;
 pub mod cluster_cmd;
 pub mod compare;
 pub mod config;
+#[cfg(feature = "control")]
+pub mod control;
 pub mod ctl_cmd;
 pub mod load;
 pub mod mutants_cmd;

@@ -75,6 +75,7 @@ pub(super) struct Running<P: Subject> {
 }
 
 /// A machine.
+#[allow(clippy::struct_excessive_bools, reason = "facts about a disk, each of which may hold without the others")]
 pub(super) struct Host<P: Subject> {
     pub(super) id: NodeId,
     pub(super) member: Member,
