@@ -12,7 +12,7 @@
 //! | [`transport`] | framed sessions between nodes, framed connections of clients |
 //! | [`metrics`] | counters |
 //! | [`sim`] | a deterministic world: virtual time, network, disks, faults, workload, and the oracles that watch it |
-//! | [`mark`], [`mutant`] | what a simulation reached; bugs seeded to prove that it would have found them |
+//! | [`mark`](mod@mark), [`mutant`](mod@mutant) | what a simulation reached; bugs seeded to prove that it would have found them |
 //! | [`check`] | histories of clients, and whether they are linearizable |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 

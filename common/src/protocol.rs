@@ -384,7 +384,7 @@ impl<P: Protocol> Effects<P> {
         }
     }
 
-    /// Counts a branch that was taken, `crate/room#function` or `crate/room#function.branch`; see [`mark`](crate::mark).
+    /// Counts a branch that was taken, `crate/room#function` or `crate/room#function.branch`; see [`mark`](mod@crate::mark).
     #[allow(clippy::unused_self, reason = "an effect: cores reach the recorder through the buffer only")]
     pub fn mark(&mut self, name: &'static str) {
         crate::mark::hit(name);

@@ -8,7 +8,7 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`history`] | events, operations, models |
-//! | [`file`] | histories as files |
+//! | [`file`](mod@file) | histories as files |
 //! | [`offence`] | the part of a history that has no order |
 //! | [`summary`] | how much a history can prove |
 //! | `task` | one key's operations |

@@ -1,4 +1,4 @@
-/// Every branch of the core that a simulation can count, see [`mark`](common::mark): the anchors of its trace events, and
+/// Every branch of the core that a simulation can count, see [`mark`](mod@common::mark): the anchors of its trace events, and
 /// branches that have none. A test compares it with the sources.
 pub const MARKS: &[&str] = &[
     "raft/broadcast#acknowledge.busy",

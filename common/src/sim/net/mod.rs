@@ -20,11 +20,11 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`conn`] | one connection: two ends, two directions |
-//! | [`dial`] | how a connection comes to be |
-//! | [`carry`] | sending, delivery, silence, the end |
-//! | [`faults`] | what goes wrong on links |
-//! | [`port`] | a node's side, as [`Network`](crate::transport::Network) |
+//! | `conn` | one connection: two ends, two directions |
+//! | `dial` | how a connection comes to be |
+//! | `carry` | sending, delivery, silence, the end |
+//! | `faults` | what goes wrong on links |
+//! | `port` | a node's side, as [`Network`](crate::transport::Network) |
 
 mod carry;
 mod conn;
