@@ -167,9 +167,9 @@ fn a_lost_write_shows_once_its_process_is_gone() {
             fs.kill();
         }
         assert_eq!(fs.contents(&path("f")).unwrap(), (0..64).collect::<Vec<u8>>());
-        assert_eq!((fs.lied(), fs.bitten()), (true, BTreeMap::from([("lost_write", 1)])));
+        assert_eq!((fs.lied(), fs.bitten()), (true, BTreeMap::from([("lost-write", 1)])));
         fs.crash();
-        assert_eq!(fs.bitten()["lost_write"], 1);
+        assert_eq!(fs.bitten()["lost-write"], 1);
     }
 }
 
@@ -223,11 +223,11 @@ fn rot_changes_one_bit_for_every_reader_and_not_what_was_told() {
     file.read_at(0, &mut read).unwrap();
     assert_eq!((&read, fs.durable_contents(&path("f")).unwrap().as_slice()), (b"omd", b"omd".as_slice()));
     assert_eq!(fs.fork().contents(&path("f")).unwrap(), b"old");
-    assert_eq!(fs.bitten(), BTreeMap::from([("bit_rot", 1)]));
+    assert_eq!(fs.bitten(), BTreeMap::from([("bit-rot", 1)]));
     fs.kill();
     assert!(fs.lied());
     assert_eq!(fs.fork().contents(&path("f")).unwrap(), b"omd");
-    assert_eq!(fs.bitten(), BTreeMap::from([("bit_rot", 1)]));
+    assert_eq!(fs.bitten(), BTreeMap::from([("bit-rot", 1)]));
     // Twice the same bit is no rot, and a byte that is written again is as written.
     let mut file = fs.open(&path("f")).unwrap();
     assert!(fs.rot_at(&path("f"), 0, 5) && fs.rot_at(&path("f"), 1, 0) && fs.rot_at(&path("f"), 1, 0));
@@ -286,7 +286,7 @@ fn each_fault_counts_when_it_bites() {
     assert!(file.write_at(6, b"7").is_err());
     fs.set_capacity(None);
     file.write_at(6, b"7").unwrap();
-    let expected = [("disk_error", 2), ("disk_full", 2), ("short_write", 1)];
+    let expected = [("disk-error", 2), ("disk-full", 2), ("short-write", 1)];
     assert_eq!(fs.bitten(), expected.into());
     fs.crash_keeping(1);
     assert!(fs.bitten().len() >= 3, "counts come through a crash");
