@@ -27,13 +27,10 @@ use crate::recovery::leader::{Leading, Learner, Progress};
 /// The zxid of the first of `n` proposals after `last` in `epoch`, or None when the epoch's counters do not suffice.
 /// Counting on would make the next id one of the next epoch (ZOOKEEPER-1277).
 pub(crate) fn next_zxid(last: Zxid, epoch: u64, n: usize, counter_max: u32) -> Option<Zxid> {
-    if mutant!("Z14") && last.epoch >= epoch {
-        let room = last.epoch > epoch || last.counter + n as u64 <= u64::from(counter_max);
-        return Some(if room { last.plus(1) } else { Zxid::new(epoch + 1, 1) });
-    }
     let one = if mutant!("Z36") { 2 } else { 1 };
     let first = if last.epoch == epoch { last.plus(1) } else { Zxid::new(epoch, one) };
-    (first.counter - 1 + n as u64 <= u64::from(counter_max)).then_some(first)
+    let room = first.counter - 1 + n as u64 <= u64::from(counter_max);
+    (room || mutant!("Z14")).then_some(first)
 }
 
 impl Learner {

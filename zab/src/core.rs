@@ -138,8 +138,10 @@ impl Local {
         let n = self.log.count(after, self.log.last());
         self.log.truncate_after(after);
         self.durable = self.durable.min(after);
-        self.cutting = true;
-        fx.push(Effect::Truncate { after });
+        if !mutant!("Z20") {
+            self.cutting = true;
+            fx.push(Effect::Truncate { after });
+        }
         fx.trace("zab/core#truncate", "ZooKeeper TRUNC", || TraceBody::Log { op: "trunc", at: after, n });
     }
 

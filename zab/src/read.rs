@@ -83,9 +83,6 @@ impl Zab {
                 return;
             }
             State::Following(f) if f.in_broadcast() && f.reads.len() < max => {
-                if mutant!("Z30") {
-                    self.me.append(Entries::noop(Zxid::new(f.epoch + 1, 1)), fx);
-                }
                 if mutant!("Z38") {
                     fx.push(Effect::ReadReady { id, at: self.me.committed });
                     return;
@@ -93,6 +90,11 @@ impl Zab {
                 f.reads.next.push(id);
                 f.request(fx);
                 return;
+            }
+            State::Looking(_) if mutant!("Z30") => {
+                self.me.append(Entries::noop(self.me.log.last().plus(1)), fx);
+                self.me.note.vote = None;
+                Refusal::NotLeader { leader }
             }
             _ if leader.is_some() => Refusal::Busy,
             _ => Refusal::NotLeader { leader },

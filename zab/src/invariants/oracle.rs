@@ -105,13 +105,13 @@ impl Oracle<Zab> for ZabOracle {
         }
         let watch = self.nodes.entry(node).or_default();
         (watch.in_memory, watch.on_disk, watch.committed) = (Zxid::ZERO, Zxid::ZERO, core.me.committed);
+        let (disk, log) = (self.look_at_disk(node, truth), self.look_at_log(core));
         // Only a snapshot says so at a start, and it covers what was delivered.
         if !self.delivered.contains(core.me.committed) {
             let what = format!("{node} starts with {} delivered, which was not", core.me.committed);
             return Err(Violation::new("Z-AGR", what));
         }
-        self.look_at_disk(node, truth)?;
-        self.look_at_log(core)
+        disk.and(log)
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -124,17 +124,15 @@ impl Oracle<Zab> for ZabOracle {
     }
 
     fn turned(&mut self, core: &Zab, _: Micros, truths: &[(NodeId, Truth<Hard>)]) -> Check {
-        if let State::Leading(l) = &core.state
-            && l.stage >= Stage::Synchronisation
-        {
-            self.look_at_leader(core, l, truths)?;
-        }
-        self.look_at_log(core)?;
-        core.check()?;
-        if let Some(truth) = truth_of(truths, core.me.id) {
-            self.look_at_disk(core.me.id, truth)?;
-        }
-        self.look_at_commits(core, truths)
+        // Everything is looked at even if something is wrong, so that what is found later makes sense when it is passed over.
+        let led = match &core.state {
+            State::Leading(l) if l.stage >= Stage::Synchronisation => self.look_at_leader(core, l, truths),
+            _ => Ok(()),
+        };
+        let log = self.look_at_log(core);
+        let disk = truth_of(truths, core.me.id).map_or(Ok(()), |truth| self.look_at_disk(core.me.id, truth));
+        let commits = self.look_at_commits(core, truths);
+        led.and(log).and_then(|()| core.check()).and(disk).and(commits)
     }
 
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Check {
@@ -151,10 +149,7 @@ impl ZabOracle {
         let (node, parent) = (core.me.id, l.summary.1);
         let begun = Reign { leader: node, parent, proposed: 0, established: false };
         let delivered = self.delivered.last();
-        if !self.reigns.contains_key(&l.epoch) && !self.descends(parent, delivered) {
-            let what = format!("{node} begins epoch {} with {parent}, without {delivered}", l.epoch);
-            return Err(Violation::new("Z-PI", what));
-        }
+        let without = !self.reigns.contains_key(&l.epoch) && !self.descends(parent, delivered);
         let reign = self.reigns.entry(l.epoch).or_insert(begun);
         if (reign.leader, reign.parent) != (node, parent) {
             let what = format!(
@@ -163,18 +158,20 @@ impl ZabOracle {
             );
             return Err(Violation::new("Z-LEAD", what));
         }
+        let begins = l.established() && !reign.established;
+        reign.established |= begins;
+        if without {
+            let what = format!("{node} begins epoch {} with {parent}, without {delivered}", l.epoch);
+            return Err(Violation::new("Z-PI", what));
+        }
         let last = core.me.log.last();
         if last != parent && (last.epoch != l.epoch || last.counter > u64::from(core.me.config.counter_max)) {
             return Err(Violation::new("Z-ZXID", format!("{node} leads epoch {} and has {last}", l.epoch)));
         }
-        if !l.established() || reign.established {
-            return Ok(());
-        }
-        reign.established = true;
         // A follower may have gone on to a later epoch since it acknowledged, and kept this history.
         let has =
             |v| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.hard.current_epoch >= l.epoch && t.has(parent));
-        if !self.voters.is_quorum(has) {
+        if begins && !self.voters.is_quorum(has) {
             let what = format!("{node} leads epoch {}: no quorum has it and {parent} on disk", l.epoch);
             return Err(Violation::new("Z-INIT", what));
         }
@@ -273,8 +270,9 @@ impl ZabOracle {
         let Some(spans) = self.between(last, upto) else {
             return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
         };
+        let mut found = Ok(());
         if !self.voters.is_quorum(|v| truth_of(truths, v).is_some_and(|t| t.has(upto))) {
-            return Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));
+            found = Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));
         }
         for span in spans.into_iter().rev() {
             let newest = last_id(&span);
@@ -282,11 +280,11 @@ impl ZabOracle {
             let mut later = self.reigns.range(span.epoch + 1..);
             if let Some((epoch, _)) = later.find(|(_, r)| r.established && !self.descends(r.parent, newest)) {
                 let what = format!("{node} delivers {newest}; epoch {epoch} was begun without it");
-                return Err(Violation::new("Z-PI", what));
+                found = found.and(Err(Violation::new("Z-PI", what)));
             }
             self.delivered.push(first_id(&span), span.last);
         }
-        Ok(())
+        found
     }
 
     /// Whether the history that ends at `id` has `ancestor` in it.

@@ -95,7 +95,15 @@ impl Vows {
             Message::Ack { zxid, .. } if zxid.counter > 0 => vow(truth.has(*zxid)),
             Message::Ack { attempt, zxid } => {
                 let history = self.attempt(to, from, *attempt).filter(|a| a.new_leader).map(|a| a.history);
-                vow(hard.current_epoch >= zxid.epoch && history.is_none_or(|h| end(truth) == h))
+                vow(hard.current_epoch >= zxid.epoch && history.is_none_or(|h| truth.has(h)))?;
+                // It has what it was sent, and no more.
+                match history.filter(|h| end(truth) != *h) {
+                    Some(h) => {
+                        let what = format!("{from} acknowledges the history up to {h} and has {}", end(truth));
+                        Err(Violation::new("Z-PFX", what))
+                    }
+                    None => Ok(()),
+                }
             }
             _ => {
                 self.listen(from, to, message);

@@ -8,6 +8,11 @@ use zab::invariants::MUTANTS;
 
 use super::world::run;
 
+/// Whether this is what must find it. The testbed's time-outs are not the simulator's, so all of liveness is one.
+fn named(mutant: &Mutant, found: &str) -> bool {
+    found.starts_with(mutant.oracle) || (found.starts_with('L') && mutant.oracle.starts_with('L'))
+}
+
 /// The first seeds that find it, and how, until the oracle named for it has found it so many times.
 fn hunt(mutant: &Mutant, seeds: u64, enough: usize) -> Vec<(u64, String)> {
     activate(Some(mutant.name));
@@ -18,7 +23,7 @@ fn hunt(mutant: &Mutant, seeds: u64, enough: usize) -> Vec<(u64, String)> {
             Ok(Err(violation)) => found.push((seed, violation.to_string())),
             Err(_) => found.push((seed, "PANIC: ".into())),
         }
-        if found.iter().filter(|(_, what)| what.starts_with(mutant.oracle)).count() == enough {
+        if found.iter().filter(|(_, what)| named(mutant, what)).count() == enough {
             break;
         }
     }
@@ -45,7 +50,7 @@ fn every_mutant_is_found() {
             mutant.oracle,
             first.map(|(s, w)| (s, w.chars().take(150).collect::<String>()))
         );
-        if !by.contains_key(mutant.oracle) {
+        if !by.keys().any(|oracle| named(mutant, oracle)) {
             missed.push((mutant.name, mutant.oracle, by.keys().map(|k| (*k).to_owned()).collect::<Vec<_>>()));
         }
     }
