@@ -31,6 +31,8 @@ pub struct Spec {
     pub profile: Profile,
     /// Go on after a violation.
     pub keep_going: bool,
+    /// A seeded bug that is on in all of them.
+    pub mutant: Option<&'static str>,
 }
 
 /// A run in which a promise was broken.
@@ -127,6 +129,7 @@ struct Worker {
 impl Worker {
     fn run(&self, done: &mpsc::Sender<Done>) {
         let spec = &self.spec;
+        common::mutant::activate(spec.mutant);
         let total = spec.total().unwrap_or(u64::MAX);
         let options = Options { marks: true, ..Options::default() };
         while !self.stop.load(Ordering::Relaxed) && spec.time.is_none_or(|t| self.begun.elapsed() < t) {

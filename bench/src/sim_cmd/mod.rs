@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use common::mutant;
 use common::sim::plan::Plan;
 use common::sim::shrink::{self, Shrunk, shrink};
 use common::sim::swarm;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::cli::{Exit, Interrupts, Protocol, Ui, run_async};
+use crate::mutants_cmd::hunt;
 use crate::runs::{self, RunDir};
 use campaign::{Campaign, Found, Spec};
 
@@ -87,6 +89,10 @@ pub struct Args {
     /// Make the plan of a violation as small as it will go
     #[arg(long)]
     shrink: bool,
+
+    /// With this seeded bug, in a program built with the feature `mutants`
+    #[arg(long, value_name = "NAME", value_parser = seeded)]
+    mutant: Option<&'static str>,
 }
 
 /// How a seed becomes a plan.
@@ -138,6 +144,16 @@ fn minutes(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(minutes * 60.0))
 }
 
+/// The name of a seeded bug that this program has.
+fn seeded(name: &str) -> Result<&'static str, String> {
+    if !mutant::COMPILED {
+        return Err("this program has none: build it with --features mutants".into());
+    }
+    let all = hunt::all();
+    let found = all.iter().find(|e| e.mutant.name == name).map(|e| e.mutant.name);
+    found.ok_or_else(|| "there is no such mutant; `duet mutants --list` shows them all".into())
+}
+
 /// Threads that can run at the same time.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -163,6 +179,7 @@ async fn campaign(args: &Args, interrupts: &mut Interrupts, ui: Ui) -> anyhow::R
         jobs: args.jobs.map_or_else(cores, usize::from),
         profile: args.profile,
         keep_going: args.keep_going,
+        mutant: args.mutant,
     };
     let mut kept: Vec<Kept> = Vec::new();
     let campaign = campaign::run(&spec, interrupts, ui, |found, progress| {
@@ -180,7 +197,7 @@ async fn campaign(args: &Args, interrupts: &mut Interrupts, ui: Ui) -> anyhow::R
             if interrupted {
                 break;
             }
-            one.small = small(&one.found.plan, &one.run, &one.file, interrupts, ui).await?;
+            one.small = small(&one.found.plan, &one.run, &one.file, args.mutant, interrupts, ui).await?;
             interrupted = one.small.is_none();
         }
     }
@@ -241,6 +258,7 @@ async fn small(
     plan: &Plan,
     run: &RunDir,
     file: &str,
+    seeded: Option<&'static str>,
     interrupts: &mut Interrupts,
     ui: Ui,
 ) -> anyhow::Result<Option<(PathBuf, Shrunk)>> {
@@ -248,6 +266,7 @@ async fn small(
     let (done, shrunk) = oneshot::channel();
     let work = plan.clone();
     std::thread::spawn(move || {
+        mutant::activate(seeded);
         let fails = |p: &Plan| subjects::run(p, &Options::default()).ok()?.violation.map(|(_, v)| v);
         // Nobody waits for it any more after Ctrl-C.
         let _ = done.send(shrink(&work, fails, shrink::BUDGET));
@@ -268,6 +287,7 @@ async fn small(
 async fn replay(args: &Args, what: &str, interrupts: &mut Interrupts, ui: Ui) -> anyhow::Result<Exit> {
     let (mut exit, mut values) = (Exit::Good, Vec::new());
     let last = args.last as usize;
+    mutant::activate(args.mutant);
     for plan in replay::plans(args, what)? {
         let outcome = replay::run(&plan, last)?;
         if ui.json {
@@ -282,7 +302,7 @@ async fn replay(args: &Args, what: &str, interrupts: &mut Interrupts, ui: Ui) ->
         if args.shrink {
             let run = RunDir::create(Path::new(runs::ROOT), "sim", &json!({"replay": what}))?;
             let file = format!("seed-{}", plan.seed);
-            if small(&plan, &run, &file, interrupts, ui).await?.is_none() {
+            if small(&plan, &run, &file, args.mutant, interrupts, ui).await?.is_none() {
                 return Ok(Exit::Interrupted);
             }
         }
@@ -312,6 +332,7 @@ fn settings(spec: &Spec) -> Value {
         "seeds": spec.seeds,
         "minutes": spec.time.map(|t| t.as_secs_f64() / 60.0),
         "jobs": spec.jobs,
+        "mutant": spec.mutant,
     })
 }
 
