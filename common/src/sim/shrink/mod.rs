@@ -3,8 +3,8 @@
 //! Delta debugging (Zeller and Hildebrandt, 2002) over the list of faults, and the same idea for every number of the shape:
 //! try less, keep it if the same oracle still fails. Another oracle's failure does not count, else a search for one bug ends
 //! at another. Two things make it work at all: streams that are keyed (see [`stream`](super::stream)), so that the rest of
-//! the world goes on as before when a fault is taken out; and the rule that disks which lose confirmed bytes stay a
-//! minority, so that the search does not end at a failure that nothing promises to survive.
+//! the world goes on as before when a fault is taken out; and that every plan tried is [`fair`], so that the search does not
+//! end at a failure that nothing promises to survive.
 
 mod faults;
 mod shape;
@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::plan::Plan;
 use super::subject::Violation;
-use super::swarm::minority_struck;
+use super::swarm::fair;
 
 /// Runs that suffice for the plans of [`swarm`](super::swarm).
 pub const BUDGET: u32 = 2000;
@@ -40,8 +40,8 @@ pub fn shrink(plan: &Plan, fails: impl FnMut(&Plan) -> Option<Violation>, budget
     let Some(violation) = fails(plan).filter(|_| budget > 0) else {
         return Shrunk { plan: plan.clone(), violation: None, runs: budget.min(1) };
     };
-    let minority = minority_struck(plan);
-    let mut search = Search { best: plan.clone(), violation, minority, tried: BTreeSet::new(), runs: 1, budget, fails };
+    let fair = fair(plan);
+    let mut search = Search { best: plan.clone(), violation, fair, tried: BTreeSet::new(), runs: 1, budget, fails };
     loop {
         let before = search.best.clone();
         faults::cut_tail(&mut search);
@@ -60,8 +60,8 @@ pub fn shrink(plan: &Plan, fails: impl FnMut(&Plan) -> Option<Violation>, budget
 struct Search<F> {
     best: Plan,
     violation: Violation,
-    /// Whether the first plan kept to it.
-    minority: bool,
+    /// Whether the first plan demanded only what was promised.
+    fair: bool,
     /// What was run and did not do, as hashes of plans: at most `budget`.
     tried: BTreeSet<u64>,
     runs: u32,
@@ -72,7 +72,7 @@ struct Search<F> {
 impl<F: FnMut(&Plan) -> Option<Violation>> Search<F> {
     /// Runs a plan, and goes on from it if it fails as the first one did.
     fn offer(&mut self, plan: Plan) -> bool {
-        if plan == self.best || plan.validate().is_err() || (self.minority && !minority_struck(&plan)) {
+        if plan == self.best || plan.validate().is_err() || (self.fair && !fair(&plan)) {
             return false;
         }
         if self.runs >= self.budget || !self.tried.insert(xxh3_64(plan.to_string().as_bytes())) {

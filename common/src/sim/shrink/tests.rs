@@ -132,3 +132,13 @@ fn lists_and_counts_get_shorter() {
     let lines: Vec<_> = shrink(&plan, fails, BUDGET).plan.faults.iter().map(ToString::to_string).collect();
     assert_eq!(lines, ["at 0s cut n2 -> n5 for 0s", "at 9s lost-write n2 nth 40"]);
 }
+
+#[test]
+fn timers_go_on_to_fit_what_is_around_them() {
+    let slow = |p: &Plan| (p.shape.net.delay_us >= 30_000).then(|| Violation::new("L1", "made up"));
+    let mut plans = (0..).map(|seed| swarm::plan("raft", seed));
+    let plan = plans.find(|p| p.shape.net.delay_us >= 40_000 && p.shape.net.jitter_us > 0).unwrap();
+    let shrunk = shrink(&plan, slow, BUDGET).plan;
+    assert!(swarm::fair(&shrunk) && shrunk.faults.is_empty(), "{shrunk}");
+    assert_eq!((shrunk.shape.net.delay_us, shrunk.shape.net.jitter_us), (40_000, 0), "{shrunk}");
+}

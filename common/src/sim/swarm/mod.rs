@@ -49,6 +49,12 @@ pub fn calm(protocol: &str, seed: u64) -> Plan {
     Plan { protocol: protocol.to_owned(), seed, shape, faults: Vec::new() }
 }
 
+/// Whether a plan demands only what was promised: timers fit what is around them, and fewer than half of the disks lose
+/// what they had confirmed. Every plan drawn here does.
+pub fn fair(plan: &Plan) -> bool {
+    shape::timely(&plan.shape) && minority_struck(plan)
+}
+
 /// Whether what destroys confirmed bytes strikes fewer than half of the voters in this plan, whoever leads when it does.
 pub fn minority_struck(plan: &Plan) -> bool {
     let mut victims = Vec::new();

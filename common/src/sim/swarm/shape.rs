@@ -44,6 +44,26 @@ pub(super) fn standard() -> Shape {
     }
 }
 
+/// A client asks again after so many election time-outs at the latest. If it were slower than that, what it asked of a node
+/// that never comes back would look like a cluster that does not answer.
+const RETRIES: u64 = 4;
+
+/// What a write costs in time, in microseconds: a round trip, and a sync at each end.
+fn round_us(delay_us: u64, jitter_us: u64, machine: &MachineShape) -> u64 {
+    2 * (delay_us + 4 * jitter_us) + 4 * (machine.sync_us + machine.turn_us)
+}
+
+/// Whether timers fit links and disks: with less than a few rounds for an election, nobody can promise that one ends.
+pub(super) fn timely(shape: &Shape) -> bool {
+    let round = round_us(shape.net.delay_us, shape.net.jitter_us, &shape.machine);
+    let election = shape.timing.election_timeout.0;
+    let silence = (election / 2).max(8 * round);
+    election >= 8 * round
+        && shape.net.silence_us >= silence
+        && shape.net.redial_us <= election / 2
+        && shape.load.retry_us <= RETRIES * election
+}
+
 /// Any.
 pub(super) fn drawn(streams: Streams) -> Shape {
     let rng = |what: &str| streams.rng(what, [0; 3]);
@@ -53,8 +73,7 @@ pub(super) fn drawn(streams: Streams) -> Shape {
     let machine = machine(&mut rng("swarm/machine"));
     let mut net_rng = rng("swarm/net");
     let (delay_us, jitter_us) = delays(&mut net_rng);
-    // A write costs a round trip and a sync at each end. A time-out of less than a few of those would be misuse, not a test.
-    let round = 2 * (delay_us + 4 * jitter_us) + 4 * (machine.sync_us + machine.turn_us);
+    let round = round_us(delay_us, jitter_us, &machine);
     let timing = timing(&mut rng("swarm/timing"), round);
     let election = timing.election_timeout.0;
     let net = NetShape {
@@ -114,7 +133,7 @@ fn load(rng: &mut Rng, net: &NetShape, round: u64, election: u64) -> LoadShape {
         keys,
         value_bytes: log(rng, 16, most),
         mix: mix(rng),
-        retry_us: log(rng, election.max(100_000), 8 * election),
+        retry_us: log(rng, election, RETRIES * election),
         duplicates: if one_in(rng, 2) { log(rng, 1, 30) as u8 } else { 0 },
     }
 }

@@ -14,9 +14,10 @@ fn every_plan_can_run_and_the_text_is_all_of_it() {
         assert_eq!(plan.validate(), Ok(()), "{seed}");
         assert!(plan.faults.len() <= MAX_FAULTS, "{seed}");
         assert!(plan.faults.iter().all(|t| t.at <= plan.shape.span), "{seed}");
+        assert!(fair(&plan), "{seed}:\n{plan}");
         assert_eq!(Plan::parse(&plan.to_string()), Ok(plan), "{seed}");
         for other in [standard("zab", seed), calm("zab", seed)] {
-            assert_eq!(other.validate(), Ok(()), "{seed}");
+            assert_eq!((other.validate(), fair(&other)), (Ok(()), true), "{seed}");
         }
     }
 }
