@@ -9,7 +9,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 9] = [
+const ALL: [(&str, Scenario); 10] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -19,6 +19,7 @@ const ALL: [(&str, Scenario); 9] = [
     ("crash-in-recovery", crash_in_recovery),
     ("restart-storm", restart_storm),
     ("snapshot-cut", snapshot_cut),
+    ("usurpers", usurpers),
 ];
 
 /// The scenarios of a plan. One of them changes when snapshots are taken.
@@ -186,5 +187,19 @@ fn snapshot_cut(s: &mut Scene<'_>, at: Micros) {
             Fault::Reset { a: late, b: Target::Leader }
         };
         s.add(at, fault);
+    }
+}
+
+/// Leader after leader is cut off with one other and what both have that is not committed (figure 8 of Raft's paper); the
+/// next is hardly elected when the last returns.
+fn usurpers(s: &mut Scene<'_>, mut at: Micros) {
+    for _ in 0..s.rng.between(3, 12) {
+        let span = s.elections(100, 500);
+        let with = s.rng.between(0, s.nodes());
+        let (few, many): (Vec<_>, Vec<_>) = s.others().into_iter().partition(|other| *other == Target::Other(with));
+        let few = [vec![Target::Leader], few].concat();
+        s.cut(at, few.clone(), many.clone(), span);
+        s.cut(at, many, few, span);
+        at = at.after(span).after(s.elections(1, 100));
     }
 }
