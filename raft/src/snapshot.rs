@@ -73,7 +73,6 @@ impl Raft {
         let Progress::Snapshot(transfer) = &mut peer.progress else { return };
         transfer.quiet += 1;
         if transfer.quiet >= QUIET_HEARTBEATS {
-            fx.mark("raft/snapshot#retry_snapshot.quiet");
             transfer.stalled = true;
             transfer.quiet = 0;
             if transfer.complete() {
@@ -99,7 +98,6 @@ impl Raft {
         };
         let expected = transfer.snapshot.is_none_or(|s| s == chunk.snapshot) && chunk.offset == transfer.offset;
         if !expected && chunk.offset != 0 {
-            fx.mark("raft/snapshot#snapshot_read.out_of_date");
             // It was read for an earlier transfer.
             return self.read_piece(at, fx);
         }
@@ -140,7 +138,6 @@ impl Raft {
         }
         (transfer.offset, transfer.quiet) = (end, 0);
         if end == 0 {
-            fx.mark("raft/snapshot#on_install_snapshot_reply.from_the_start");
             // Damaged, or out of order: from the start, but not in a tight loop.
             transfer.stalled = true;
         } else if end < transfer.total {
@@ -186,10 +183,7 @@ impl Raft {
                 self.incoming = Some(Incoming { from, snapshot, total, written: 0, writing });
                 fx.push(Effect::WriteSnapshot(chunk));
             }
-            None => {
-                fx.mark("raft/snapshot#on_install_snapshot.from_the_middle");
-                self.answer_piece(snapshot, 0, fx);
-            }
+            None => self.answer_piece(snapshot, 0, fx),
         }
     }
 
@@ -216,14 +210,10 @@ impl Raft {
         // Entries may have arrived and committed meanwhile, or this node stands for election: then it is not wanted.
         let State::Follower(follower) = &mut self.state else { return };
         if snapshot.counter <= self.committed.counter {
-            fx.mark("raft/snapshot#snapshot_written.overtaken");
             follower.reply = Some(Due::Match);
             return self.acknowledge(fx);
         }
         let keep_tail = self.log.contains(snapshot);
-        if keep_tail {
-            fx.mark("raft/snapshot#snapshot_written.keeps_tail");
-        }
         self.installing = Some((snapshot, keep_tail));
         fx.trace("raft/snapshot#snapshot_written", "Raft fig. 13 InstallSnapshot 6-8", || TraceBody::Note {
             key: if keep_tail { "snapshot_keeps_tail" } else { "snapshot_replaces_log" },
@@ -261,7 +251,6 @@ impl Raft {
 
     /// The bytes were damaged or out of order; nothing changed.
     pub(crate) fn snapshot_refused(&mut self, snapshot: LogId, fx: &mut Effects<Self>) {
-        fx.mark("raft/snapshot#snapshot_refused");
         self.installing.take_if(|(id, _)| *id == snapshot);
         self.incoming.take_if(|incoming| incoming.snapshot == snapshot);
         self.answer_piece(snapshot, 0, fx);

@@ -62,51 +62,54 @@ impl Oracle {
         &self.leaders
     }
 
-    /// Looks at a node after any number of steps.
+    /// Looks at a node after any number of steps. At everything, even if something is wrong: what is found later must make
+    /// sense when a finding is passed over.
     fn look(&mut self, raft: &Raft, seen: &mut Seen, truths: Truths<'_>) -> Result<(), Violation> {
         let r = Rules(raft.id);
-        if let Some(truth) = of(truths, raft.id) {
-            self.look_at_disk(r, seen, truth)?;
-        }
+        let disk = of(truths, raft.id).map_or(Ok(()), |truth| self.look_at_disk(r, seen, truth));
         let (term, commit) = (raft.hard.term, raft.committed);
-        r.hold("R-MONO", term >= seen.term, || format!("term {term} after {}", seen.term))?;
-        r.hold("R-MONO", commit >= seen.committed, || format!("commit {commit} after {}", seen.committed))?;
-        check(raft)?;
+        let back = r.hold("R-MONO", term >= seen.term, || format!("term {term} after {}", seen.term));
+        let mono = r.hold("R-MONO", commit >= seen.committed, || format!("commit {commit} after {}", seen.committed));
         let leads = matches!(raft.state, State::Leader(_));
         let still_leads = leads && seen.leads && seen.term == term;
-        if still_leads {
-            r.hold("R-LAO", raft.log.contains(seen.last), || format!("{} is gone", seen.last))?;
+        let office = if still_leads {
+            r.hold("R-LAO", raft.log.contains(seen.last), || format!("{} is gone", seen.last))
         } else if leads {
-            self.look_at_election(raft, r, truths)?;
-        }
-        self.look_at_entries(raft, r, seen)?;
-        Self::look_at_peers(raft, r, seen, still_leads)?;
-        if commit > seen.committed {
-            self.look_at_commit(raft, r, seen.committed.counter, still_leads, truths)?;
-        }
-        if raft.snapshot != seen.snapshot {
-            self.look_at_snapshot(r, raft.snapshot)?;
-        }
-        if leads && let Some(newest) = self.committed.last().filter(|id| id.epoch <= term) {
-            let has = raft.log.base() >= *newest || raft.log.contains(*newest);
-            r.hold("R-LC", has, || format!("leads term {term} without {newest}, which is committed"))?;
-        }
+            self.look_at_election(raft, r, truths)
+        } else {
+            Ok(())
+        };
+        let entries = self.look_at_entries(raft, r, seen);
+        let peers = Self::look_at_peers(raft, r, seen, still_leads);
+        let commits = if commit > seen.committed {
+            self.look_at_commit(raft, r, seen.committed.counter, still_leads, truths)
+        } else {
+            Ok(())
+        };
+        let snapshot = if raft.snapshot == seen.snapshot { Ok(()) } else { self.look_at_snapshot(r, raft.snapshot) };
+        let complete = match self.committed.last().filter(|id| leads && id.epoch <= term) {
+            None => Ok(()),
+            Some(newest) => {
+                let has = raft.log.base() >= *newest || raft.log.contains(*newest);
+                r.hold("R-LC", has, || format!("leads term {term} without {newest}, which is committed"))
+            }
+        };
         (seen.term, seen.leads, seen.committed, seen.snapshot) = (term, leads, commit, raft.snapshot);
-        Ok(())
+        let own = disk.and(back).and(mono).and_then(|()| check(raft));
+        own.and(office).and(entries).and(peers).and(commits).and(snapshot).and(complete)
     }
 
     /// currentTerm never goes back on disk, and within a term a vote stays (section 5.2).
     fn look_at_disk(&mut self, r: Rules, seen: &mut Seen, truth: &Truth<Hard>) -> Result<(), Violation> {
-        let (was, is) = (&seen.hard, &truth.hard);
-        if was == is {
+        let is = &truth.hard;
+        if seen.hard == *is {
             return Ok(());
         }
+        let was = std::mem::replace(&mut seen.hard, is.clone());
+        self.record_vote(r.0, is);
         r.hold("R-MONO", is.term >= was.term, || format!("on disk {is:?} after {was:?}"))?;
         let kept = is.term > was.term || was.voted_for.is_none();
-        r.hold("R-ES", kept, || format!("on disk {is:?} after {was:?}"))?;
-        seen.hard = is.clone();
-        self.record_vote(r.0, is);
-        Ok(())
+        r.hold("R-ES", kept, || format!("on disk {is:?} after {was:?}"))
     }
 
     fn record_vote(&mut self, voter: NodeId, hard: &Hard) {
@@ -122,13 +125,13 @@ impl Oracle {
     fn look_at_election(&mut self, raft: &Raft, r: Rules, truths: Truths<'_>) -> Result<(), Violation> {
         let term = raft.hard.term;
         let first = *self.leaders.entry(term).or_insert(raft.id);
-        r.hold("R-ES", first == raft.id, || format!("leads term {term}, which {first} led"))?;
+        let only = r.hold("R-ES", first == raft.id, || format!("leads term {term}, which {first} led"));
         for (voter, truth) in truths {
             self.record_vote(*voter, &truth.hard);
         }
         let votes = self.votes.get(&term).map_or(&[][..], Vec::as_slice);
         let elected = self.voters.is_quorum(|id| votes.contains(&(id, raft.id)));
-        r.hold("R-ES", elected, || format!("leads term {term} without a quorum of durable votes: {votes:?}"))
+        only.and(r.hold("R-ES", elected, || format!("leads term {term} without a quorum of durable votes: {votes:?}")))
     }
 
     fn look_at_entries(&mut self, raft: &Raft, r: Rules, seen: &mut Seen) -> Result<(), Violation> {
@@ -138,32 +141,35 @@ impl Oracle {
         }
         // After a truncation, from where nothing is ever cut.
         let looked = if raft.log.contains(seen.last) { seen.last } else { seen.committed };
+        let mut found = Ok(());
         let mut prev = raft.log.floor(looked).unwrap_or(raft.log.base());
         for run in raft.log.cached(prev, last).unwrap_or_default() {
             for (id, payload) in run.iter() {
                 let holds = hash(&run, payload);
                 let known = *self.entries.entry(id).or_insert((prev, holds));
                 let what = || format!("{id} after {prev} differs from {id} after {} elsewhere", known.0);
-                r.hold("R-LM", known == (prev, holds), what)?;
+                found = found.and(r.hold("R-LM", known == (prev, holds), what));
                 prev = id;
             }
         }
         seen.last = last;
-        Ok(())
+        found
     }
 
     fn look_at_peers(raft: &Raft, r: Rules, seen: &mut Seen, still_leads: bool) -> Result<(), Violation> {
         let State::Leader(leader) = &raft.state else { return Ok(()) };
         let voters = leader.peers.iter().filter(|p| p.member == Member::Voter);
+        let mut found = Ok(());
         if still_leads {
             // A leader's voters stay the same, in the same order.
             for (p, (_, before)) in voters.clone().zip(&seen.matched) {
-                r.hold("R-IDX", p.matched >= *before, || format!("match of {} went back from {before}", p.id))?;
+                let what = || format!("match of {} went back from {before}", p.id);
+                found = found.and(r.hold("R-IDX", p.matched >= *before, what));
             }
         }
         seen.matched.clear();
         seen.matched.extend(voters.map(|p| (p.id, p.matched)));
-        Ok(())
+        found
     }
 
     /// What a node commits after index `before`.
@@ -177,22 +183,28 @@ impl Oracle {
     ) -> Result<(), Violation> {
         let (commit, known) = (raft.committed, self.committed.len() as u64);
         let new = commit.counter > known;
+        let mut found = Ok(());
         if still_leads || new && matches!(raft.state, State::Leader(_)) {
-            r.hold("R-CT", commit.epoch == raft.hard.term, || format!("commits {commit} in term {}", raft.hard.term))?;
+            let what = || format!("commits {commit} in term {}", raft.hard.term);
+            found = r.hold("R-CT", commit.epoch == raft.hard.term, what);
         }
         if new {
             let durable = |id| of(truths, id).is_some_and(|truth| vows::durable(truth, commit));
-            r.hold("R-DUR", self.voters.is_quorum(durable), || format!("{commit} is not durable on a quorum"))?;
+            let what = || format!("{commit} is not durable on a quorum");
+            found = found.and(r.hold("R-DUR", self.voters.is_quorum(durable), what));
         }
         for index in before + 1..=commit.counter {
             let Some(id) = raft.log.at(index) else { continue };
-            match self.committed.get(index as usize - 1) {
-                Some(was) => r.hold("R-SMS", *was == id, || format!("commits {id} where {was} was committed"))?,
-                None if self.committed.len() as u64 + 1 == index => self.committed.push(id),
-                None => r.hold("R-SMS", false, || format!("commits {id}, which no leader committed"))?,
-            }
+            found = found.and(match self.committed.get(index as usize - 1) {
+                Some(was) => r.hold("R-SMS", *was == id, || format!("commits {id} where {was} was committed")),
+                None if self.committed.len() as u64 + 1 == index => {
+                    self.committed.push(id);
+                    Ok(())
+                }
+                None => r.hold("R-SMS", false, || format!("commits {id}, which no leader committed")),
+            });
         }
-        Ok(())
+        found
     }
 
     fn look_at_snapshot(&self, r: Rules, snapshot: LogId) -> Result<(), Violation> {
@@ -235,19 +247,18 @@ impl subject::Oracle<Raft> for Oracle {
     }
 
     fn booted(&mut self, raft: &Raft, _: Member, truth: &Truth<Hard>) -> Result<(), Violation> {
-        check(raft)?;
         let r = Rules(raft.id);
         let hard = self.nodes.remove(&raft.id).unwrap_or_default().hard;
         let mut seen = Seen { hard, ..Seen::default() };
-        self.look_at_disk(r, &mut seen, truth)?;
+        let disk = self.look_at_disk(r, &mut seen, truth);
         let (is, was) = (&raft.hard, &truth.hard);
-        r.hold("R-MONO", is.term >= was.term, || format!("starts with {is:?}, and {was:?} is on disk"))?;
-        let vote = is.term > was.term || is.voted_for == was.voted_for;
-        r.hold("R-ES", vote, || format!("starts with {is:?}, and {was:?} is on disk"))?;
-        self.look_at_snapshot(r, raft.snapshot)?;
+        let what = || format!("starts with {is:?}, and {was:?} is on disk");
+        let term = r.hold("R-MONO", is.term >= was.term, what);
+        let vote = r.hold("R-ES", is.term != was.term || is.voted_for == was.voted_for, what);
+        let snapshot = self.look_at_snapshot(r, raft.snapshot);
         (seen.term, seen.committed, seen.snapshot) = (raft.hard.term, raft.committed, raft.snapshot);
         self.nodes.insert(raft.id, seen);
-        Ok(())
+        check(raft).and(disk).and(term).and(vote).and(snapshot)
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -268,8 +279,8 @@ impl subject::Oracle<Raft> for Oracle {
     }
 
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Result<(), Violation> {
-        vows::check(from, to, message, truth)?;
-        self.look_at_read(from, to, message)
+        let read = self.look_at_read(from, to, message);
+        vows::check(from, to, message, truth).and(read)
     }
 }
 
@@ -442,13 +453,14 @@ mod tests {
         look(&mut oracle, &lab.raft).unwrap();
         oracle.crashed(A);
         let mut again = Lab::new(&[1, 1]);
-        again.raft.hard = hard(3, Some(C));
-        let truth = disk(&again.raft);
-        assert_eq!(oracle.booted(&again.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-ES"));
         again.raft.hard = hard(3, Some(B));
         let truth = disk(&again.raft);
         oracle.booted(&again.raft, Member::Voter, &truth).unwrap();
         look(&mut oracle, &again.raft).unwrap();
+        oracle.crashed(A);
+        again.raft.hard = hard(3, Some(C));
+        let truth = disk(&again.raft);
+        assert_eq!(oracle.booted(&again.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-ES"));
     }
 
     #[test]
