@@ -103,6 +103,7 @@ impl<P: Protocol> Replica<P> {
         self.tracer.receive(from.peer, relay.kind(), m);
         match relay {
             Relay::Write { token } => {
+                let body = if mutant!("C19") { body.slice(..body.len().saturating_sub(1)) } else { body };
                 let Some(ticket) = self.admit(Origin::Peer { session: from, token }, body.len()) else {
                     return Ok(());
                 };
@@ -150,6 +151,9 @@ impl<P: Protocol> Replica<P> {
             }
         }
         self.forwards.leader = None;
+        if mutant!("N04") {
+            self.forwards.next_token = 0;
+        }
     }
 
     /// Whom the forwarded writes went to, if some are not answered.

@@ -194,6 +194,9 @@ impl<P: Protocol> Replica<P> {
         self.flush_committed();
         self.release_reads(self.applying.covered);
         self.flush_snapshots();
+        if mutant!("N03") {
+            self.out.peers.reverse();
+        }
     }
 
     /// What is to be done. The caller empties it.
@@ -333,8 +336,7 @@ impl<P: Protocol> Replica<P> {
     }
 
     fn peer_frame(&mut self, from: Session, frame: Frame) {
-        if self.peers.session(from.peer) != Some(from) && !mutant!("N03") {
-            mark!("common/node/replica#peer_frame.late");
+        if self.peers.session(from.peer) != Some(from) {
             return;
         }
         let outcome = match frame.channel {
@@ -346,7 +348,6 @@ impl<P: Protocol> Replica<P> {
             }
         };
         if let Err(error) = outcome {
-            mark!("common/node/replica#peer_frame.unreadable");
             self.counters.bad_frames.add(1);
             tracing::warn!(peer = %from.peer, %error, "a message cannot be read");
             self.disconnect(from.peer, "a message that cannot be read");
@@ -370,7 +371,7 @@ impl<P: Protocol> Replica<P> {
 
     fn log_event(&mut self, event: LogEvent) {
         match event {
-            LogEvent::Durable { cuts, .. } if cuts < self.cuts && !mutant!("D18") => {
+            LogEvent::Durable { cuts, .. } if cuts < self.cuts => {
                 mark!("common/node/replica#log_event.cut");
             }
             LogEvent::Durable { upto, .. } => {

@@ -107,7 +107,9 @@ impl<P: Protocol> Replica<P> {
     /// Answers a request, which is thereby done with.
     #[allow(clippy::needless_pass_by_value, reason = "an answer uses its ticket up")]
     pub(super) fn answer(&mut self, ticket: Ticket, answer: Answer, body: Bytes) {
-        self.requests.settle(&ticket);
+        if !mutant!("C21") || self.requests.is_open(&ticket) {
+            self.requests.settle(&ticket);
+        }
         self.reply(ticket.origin, answer, body);
     }
 
@@ -132,6 +134,10 @@ impl<P: Protocol> Replica<P> {
                     ]
                 });
                 let response = Response { id: request, answer };
+                if mutant!("C18") {
+                    let (response, body) = (response.clone(), body.clone());
+                    self.out.clients.push(ClientOut::Reply { conn, response, body });
+                }
                 self.out.clients.push(ClientOut::Reply { conn, response, body });
             }
             Origin::Peer { session, token } => match self.peers.session(session.peer) {
@@ -150,7 +156,9 @@ impl<P: Protocol> Replica<P> {
         }
         let request: Request = match postcard::from_bytes(header) {
             Ok(request) => request,
+            Err(e) if mutant!("N05") => panic!("{e}"),
             Err(e) => {
+                mark!("common/node/requests#client_frame.unreadable");
                 self.counters.bad_frames.add(1);
                 self.requests.down(conn);
                 tracing::debug!(conn, error = %e, "a request's header cannot be read");

@@ -6,6 +6,7 @@ use super::host::{Host, Left, Running, dir};
 use super::outcome::ChartWhat;
 use super::plan::Death;
 use super::subject::{Oracle, Subject, Violation};
+use super::truth::Truth;
 use super::world::{Event, World};
 use crate::mutant::suspended;
 use crate::node::NodeError;
@@ -94,6 +95,7 @@ impl<P: Subject> World<'_, P> {
         }
         if let Some(left) = self.hosts[host].left.take()
             && let Err(what) = recovered::<P>(&running, &left, self.hosts[host].damaged)
+                .and_then(|()| in_order::<P>(&self.truths[host].1, &left))
         {
             return self.lost_something(host, &what);
         }
@@ -244,6 +246,26 @@ fn recovered<P: Subject>(running: &Running<P>, left: &Left<P::Hard>, lied: bool)
     }
     if left.log.is_empty() && !left.failed && log.last() > truth.log.last().max(snapshot) {
         return Err(format!("has {}, and nothing after {} was written", log.last(), truth.log.last()));
+    }
+    Ok(())
+}
+
+/// C-RECOV: of what was under way, a hard state is there only with the entries in front of it.
+fn in_order<P: Subject>(truth: &Truth<P::Hard>, left: &Left<P::Hard>) -> Result<(), String> {
+    let cuts = left.log.iter().any(|op| matches!(op, LogOp::Truncate { .. } | LogOp::Reset { .. }));
+    if cuts || truth.hard == left.truth.hard {
+        return Ok(());
+    }
+    let mut before = None;
+    for op in &left.log {
+        match op {
+            LogOp::Append(run) => before = Some(run.last()),
+            LogOp::SaveHard(bytes) if postcard::from_bytes::<P::Hard>(bytes).is_ok_and(|hard| hard == truth.hard) => {
+                let lost = before.filter(|id| !truth.has(*id));
+                return lost.map_or(Ok(()), |id| Err(format!("has the hard state saved after {id}, and not {id}")));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

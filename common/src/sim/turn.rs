@@ -71,9 +71,11 @@ impl<P: Subject> World<'_, P> {
     }
 
     fn carry_out(&mut self, host: usize) {
+        let id = self.hosts[host].id;
         let Some(running) = &mut self.hosts[host].running else { return };
         let out = running.replica.outputs();
         let halt = out.halt.take();
+        let goes_on = halt.is_some() && !out.is_empty();
         let (mut peers, mut replies) = (std::mem::take(&mut out.peers), std::mem::take(&mut out.clients));
         running.log.waiting.extend(out.log.drain(..));
         running.snapshot.waiting.extend(out.snapshot.drain(..));
@@ -95,6 +97,9 @@ impl<P: Subject> World<'_, P> {
             peers.clear();
             let out = running.replica.outputs();
             (out.peers, out.clients, out.apply) = (peers, replies, applies);
+        }
+        if goes_on {
+            self.judge(Err(Violation::new("C-HALT", format!("{id} stopped itself, and something leaves after that"))));
         }
         match halt {
             Some(why) => self.halted(host, &why),

@@ -201,7 +201,6 @@ impl Sessions {
     ) -> (Answer, Bytes) {
         let limits = self.limits;
         let Some(session) = self.map.get_mut(&id) else {
-            mark!("common/state_machine/sessions#write.no_session");
             return (Answer::NoSession, Bytes::new());
         };
         let session = Arc::make_mut(session);

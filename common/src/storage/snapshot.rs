@@ -328,10 +328,7 @@ impl Store {
                 mark!("common/storage/snapshot#piece.gone");
                 (*newest, 0)
             }
-            (None, None) => {
-                mark!("common/storage/snapshot#piece.none");
-                return Ok(None);
-            }
+            (None, None) => return Ok(None),
         };
         let at = if let Some(at) = self.sending.iter().position(|(open, ..)| *open == id) {
             at
@@ -360,11 +357,9 @@ impl Store {
             self.receiving = Some(Receiving { id: chunk.snapshot, total: chunk.total, end: 0, file });
         }
         let Some(r) = &mut self.receiving else {
-            mark!("common/storage/snapshot#receive.not_begun");
             return Ok(Err(format!("a piece at byte {} of a snapshot that was not begun", chunk.offset)));
         };
         if (r.id, r.total, r.end) != (chunk.snapshot, chunk.total, chunk.offset) || chunk.end() > r.total {
-            mark!("common/storage/snapshot#receive.misfit");
             let reason = format!(
                 "a piece {}..{} of {} bytes of {}, after {} of {} bytes of {}",
                 chunk.offset,

@@ -88,7 +88,9 @@ impl LogWorker {
                     if !mutant!("D13") {
                         self.commit(out)?;
                     }
-                    self.hard.save(hard)?;
+                    if !(mutant!("D18") && out.contains(&LogEvent::HardSaved)) {
+                        self.hard.save(hard)?;
+                    }
                     out.push(LogEvent::HardSaved);
                 }
                 LogOp::Fetch { peer, after, max_bytes } => {

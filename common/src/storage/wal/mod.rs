@@ -159,7 +159,6 @@ impl Wal {
         }
         self.sync()?;
         if after == self.last() {
-            mark!("common/storage/wal#truncate.nothing");
             return Ok(());
         }
         mark!("common/storage/wal#truncate");
