@@ -21,7 +21,7 @@ pub struct Tally {
     pub runs: u64,
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
-    /// Time that threads spent on them.
+    /// Processor time that they took.
     pub busy: Duration,
     /// What was counted.
     pub counts: Counts,
