@@ -69,12 +69,8 @@ pub trait Protocol: Sized + Send + 'static {
     /// What it would tell an operator.
     fn status(&self) -> Status;
 
-    /// Its place in the cluster. The replica looks after every step, so cores answer from their own fields; this default
-    /// builds a whole status for it.
-    fn leadership(&self) -> Leadership {
-        let s = self.status();
-        Leadership { role: s.role, leader: s.leader, epoch: s.epoch }
-    }
+    /// Its place in the cluster. The replica looks after every step, so this must cost next to nothing.
+    fn leadership(&self) -> Leadership;
 }
 
 /// Who leads, as one node sees it. Whenever any of it changes, what was asked of the former leader is in doubt.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::entries::Entries;
 use common::log::LogView;
-use common::protocol::{Boot, Effect, Effects, Input, Protocol, Refusal};
+use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
 use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
@@ -502,15 +502,23 @@ impl Protocol for Zab {
         self.me.committed
     }
 
+    fn leadership(&self) -> Leadership {
+        let role = match &self.state {
+            State::Leading(l) if l.established() => Role::Leading,
+            State::Following(f) if f.in_broadcast() && self.me.member == Member::Voter => Role::Following,
+            State::Following(f) if f.in_broadcast() => Role::Observing,
+            _ => Role::Looking,
+        };
+        Leadership { role, leader: self.leader(), epoch: self.me.hard.current_epoch }
+    }
+
     fn status(&self) -> Status {
         let me = &self.me;
-        let (role, phase, peers) = match &self.state {
-            State::Looking(_) => (Role::Looking, "election", Vec::new()),
-            State::Following(f) => {
-                let serving = if me.member == Member::Voter { Role::Following } else { Role::Observing };
-                (if f.in_broadcast() { serving } else { Role::Looking }, f.phase(), Vec::new())
-            }
-            State::Leading(l) => (if l.established() { Role::Leading } else { Role::Looking }, l.phase(), l.peers(me)),
+        let Leadership { role, leader, epoch } = self.leadership();
+        let (phase, peers) = match &self.state {
+            State::Looking(_) => ("election", Vec::new()),
+            State::Following(f) => (f.phase(), Vec::new()),
+            State::Leading(l) => (l.phase(), l.peers(me)),
         };
         Status {
             protocol: Self::NAME.into(),
@@ -518,8 +526,8 @@ impl Protocol for Zab {
             member: me.member,
             role,
             phase: phase.into(),
-            leader: self.leader(),
-            epoch: me.hard.current_epoch,
+            leader,
+            epoch,
             hard: vec![
                 ("acceptedEpoch".into(), me.hard.accepted_epoch.to_string()),
                 ("currentEpoch".into(), me.hard.current_epoch.to_string()),
