@@ -3,7 +3,7 @@
 use super::outcome::ChartWhat;
 use super::plan::{Death, DiskCall, Fault, Target};
 use super::subject::Subject;
-use super::world::{Event, World};
+use super::world::{Event, NEVER, World};
 use crate::storage::mem_fs::{Call, Fault as FsFault};
 use crate::types::{Micros, NodeId, Role};
 
@@ -124,6 +124,7 @@ impl<P: Subject> World<'_, P> {
     fn pause(&mut self, host: usize) {
         let (id, now) = (self.hosts[host].id, self.now);
         self.hosts[host].paused += 1;
+        self.turns[host] = NEVER;
         if self.hosts[host].paused == 1 && self.hosts[host].running.is_some() {
             self.net.pause(id, true, now);
         }
@@ -143,10 +144,8 @@ impl<P: Subject> World<'_, P> {
 
     /// Its clock says something else than when its next turn was scheduled.
     fn rewake(&mut self, host: usize) {
-        if let Some(running) = &mut self.hosts[host].running {
-            running.turn_at = None;
-            self.schedule_turn(host, self.now);
-        }
+        self.turns[host] = NEVER;
+        self.schedule_turn(host, self.now);
     }
 
     fn net_fault(&mut self, i: usize, fault: &Fault) {

@@ -45,11 +45,11 @@ impl<W, O> Lane<W, O> {
 
     /// Likewise, for one operation.
     pub(super) fn take_one(&mut self) -> bool {
-        if !self.current.is_empty() {
+        if !self.current.is_empty() || self.waiting.is_empty() {
             return false;
         }
         self.current.extend(self.waiting.pop_front());
-        !self.current.is_empty()
+        true
     }
 }
 
@@ -61,8 +61,6 @@ pub(super) struct Running<P: Subject> {
     pub(super) apply: Lane<ApplyWorker<KvStore>, ApplyOp>,
     /// What came in since the last turn.
     pub(super) inbox: VecDeque<Input>,
-    /// When the next turn is scheduled.
-    pub(super) turn_at: Option<Micros>,
     /// The processor is at the last turn until then.
     pub(super) busy_until: Micros,
     /// For C-MONO: the greatest epoch and commit seen in this life.
@@ -186,7 +184,6 @@ impl<P: Subject> Host<P> {
             snapshot: Lane::new(parts.snapshot_worker),
             apply: Lane::new(parts.apply_worker),
             inbox: VecDeque::new(),
-            turn_at: None,
             busy_until: now,
             handed: 0,
             applied: 0,

@@ -7,7 +7,7 @@ use super::outcome::ChartWhat;
 use super::plan::Death;
 use super::subject::{Oracle, Subject, Violation};
 use super::truth::Truth;
-use super::world::{Event, World};
+use super::world::{Event, NEVER, World};
 use crate::mutant::suspended;
 use crate::node::NodeError;
 use crate::storage::LogOp;
@@ -28,6 +28,7 @@ impl<P: Subject> World<'_, P> {
         let draw = self.streams.draw("crash", [host as u64, self.hosts[host].life, self.draws]);
         let h = &mut self.hosts[host];
         let Some(mut running) = h.running.take() else { return false };
+        self.turns[host] = NEVER;
         let before = self.truths[host].1.clone();
         let log: Vec<LogOp> = running.log.current.iter().cloned().collect();
         let snapshot = !running.snapshot.current.is_empty();

@@ -4,7 +4,7 @@ use super::host::Running;
 use super::oracle::acknowledged;
 use super::outcome::ChartWhat;
 use super::subject::{Oracle, Subject, Violation};
-use super::world::{Event, ToClient, World};
+use super::world::{Event, NEVER, ToClient, World};
 use crate::client::wire::Answer;
 use crate::mutant::suspended;
 use crate::node::{ApplyEvent, ApplyOp, ClientOut, Input, PeerOut};
@@ -29,27 +29,18 @@ impl<P: Subject> World<'_, P> {
     }
 
     pub(super) fn schedule_turn(&mut self, host: usize, at: Micros) {
-        let h = &mut self.hosts[host];
-        if h.paused > 0 {
-            return;
-        }
-        let life = h.life;
-        if let Some(running) = &mut h.running
-            && running.turn_at.is_none_or(|t| t > at)
-        {
-            running.turn_at = Some(at);
-            self.put(at, Event::Turn { host, life });
+        let h = &self.hosts[host];
+        if h.paused == 0 && h.running.is_some() && at < self.turns[host].0 {
+            self.turns[host] = (at, self.number());
         }
     }
 
-    pub(super) fn turn(&mut self, host: usize, life: u64) {
-        let now = self.now;
-        if self.hosts[host].paused > 0 {
-            return;
-        }
-        let local = self.hosts[host].clock.local(now);
-        let Some(running) = self.alive(host, life).filter(|r| r.turn_at == Some(now)) else { return };
-        running.turn_at = None;
+    /// A replica's turn is due.
+    pub(super) fn turn(&mut self, host: usize) {
+        self.turns[host] = NEVER;
+        let h = &mut self.hosts[host];
+        let local = h.clock.local(self.now);
+        let Some(running) = &mut h.running else { return };
         let inputs = running.inbox.len() as u64;
         while let Some(input) = running.inbox.pop_front() {
             running.replica.input(local, input);
@@ -60,7 +51,7 @@ impl<P: Subject> World<'_, P> {
         if self.broken() {
             return;
         }
-        let busy = now.after(Micros(self.plan.shape.machine.turn_us));
+        let busy = self.now.after(Micros(self.plan.shape.machine.turn_us));
         let h = &mut self.hosts[host];
         let Some(running) = &mut h.running else { return };
         running.busy_until = busy;
@@ -77,15 +68,20 @@ impl<P: Subject> World<'_, P> {
         let halt = out.halt.take();
         let goes_on = halt.is_some() && !out.is_empty();
         let (mut peers, mut replies) = (std::mem::take(&mut out.peers), std::mem::take(&mut out.clients));
-        running.log.waiting.extend(out.log.drain(..));
-        running.snapshot.waiting.extend(out.snapshot.drain(..));
+        // Most turns have nothing for most of these.
+        if !out.log.is_empty() {
+            running.log.waiting.extend(out.log.drain(..));
+        }
+        if !out.snapshot.is_empty() {
+            running.snapshot.waiting.extend(out.snapshot.drain(..));
+        }
         let mut applies = std::mem::take(&mut out.apply);
         for op in &applies {
             if let ApplyOp::Apply { runs, .. } = op {
                 self.hands(host, runs);
             }
         }
-        if let Some(running) = &mut self.hosts[host].running {
+        if let Some(running) = self.hosts[host].running.as_mut().filter(|_| !applies.is_empty()) {
             running.apply.waiting.extend(applies.drain(..));
         }
         self.send(host, &peers);
@@ -358,10 +354,10 @@ impl<P: Subject> World<'_, P> {
                 });
                 self.hand_in(host, Input::PeerDown { session });
             }
-            PeerEvent::Frames { session, frames } => {
+            PeerEvent::Frames { session, mut frames } => {
                 let bytes: usize = frames.iter().map(|f| f.header.len() + f.body.len()).sum();
                 self.mix(8, to.0 << 8 | session.peer.0, bytes as u64);
-                for frame in frames {
+                for frame in frames.drain(..) {
                     if self.options.chart > 0 && frame.channel == channel::PROTOCOL {
                         let from = session.peer;
                         let text = crate::transport::frame::decode_message::<P::Message>(frame.clone());
@@ -370,6 +366,7 @@ impl<P: Subject> World<'_, P> {
                     }
                     self.hand_in(host, Input::PeerFrame { session, frame });
                 }
+                self.net.give_back(frames);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The world: hosts, network and clients on one clock, and the oracles that watch them.
 //!
-//! There are three heaps of things to come: the network's, the clients', and the world's own (turns, disks, processors,
-//! faults). The earliest is next; at equal times the world comes before the network and the network before the clients,
-//! and within a heap what was put in first. Nothing else decides the order, so equal plans give equal runs.
+//! There are three heaps of things to come: the network's, the clients', and the world's own (disks, processors, faults;
+//! and beside it the one next turn of each replica). The earliest is next; at equal times the world comes before the
+//! network and the network before the clients, and within each what was put in first. Nothing else decides the order, so
+//! equal plans give equal runs.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -36,11 +37,6 @@ pub struct Options {
 /// Something the world has to do.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A replica's turn is due.
-    Turn {
-        host: usize,
-        life: u64,
-    },
     /// A worker has done its batch.
     Log {
         host: usize,
@@ -125,6 +121,9 @@ pub(super) struct Conn {
     pub(super) to_client: Micros,
 }
 
+/// No turn is due.
+pub(super) const NEVER: (Micros, u64) = (Micros(u64::MAX), u64::MAX);
+
 /// See the [module](self).
 pub(super) struct World<'p, P: Subject> {
     pub(super) plan: &'p Plan,
@@ -134,6 +133,9 @@ pub(super) struct World<'p, P: Subject> {
     pub(super) now: Micros,
     heap: BinaryHeap<Reverse<Due>>,
     next: u64,
+    /// When the next turn of each host is due, and its number; or [`NEVER`]. A turn is put off and brought forward all the
+    /// time: in the heap, nearly every second event would be one that is not meant any more.
+    pub(super) turns: Vec<(Micros, u64)>,
     pub(super) hosts: Vec<Host<P>>,
     pub(super) truths: Vec<(NodeId, Truth<P::Hard>)>,
     pub(super) net: Net,
@@ -190,6 +192,7 @@ impl<'p, P: Subject> World<'p, P> {
             now: Micros(0),
             heap: BinaryHeap::new(),
             next: 0,
+            turns: vec![NEVER; all.len()],
             hosts: all.iter().map(|id| Host::new(*id, member(*id))).collect(),
             truths: all.iter().map(|id| (*id, Truth::default())).collect(),
             net: Net::new(streams, shape.net, P::NAME, voters.clone()),
@@ -237,19 +240,29 @@ impl<'p, P: Subject> World<'p, P> {
         if self.violation.is_some() {
             return false;
         }
-        let world = self.heap.peek().map(|d| d.0.at);
-        let (net, clients) = (self.net.next_at(), self.clients.next_at());
-        let Some(at) = [world, net, clients].into_iter().flatten().min().filter(|at| *at <= until) else {
+        let due = self.heap.peek().map_or(NEVER, |d| (d.0.at, d.0.number));
+        let (mut turn, mut host) = (NEVER, 0);
+        for (i, t) in self.turns.iter().enumerate() {
+            if *t < turn {
+                (turn, host) = (*t, i);
+            }
+        }
+        let never = |at: Option<Micros>| at.unwrap_or(NEVER.0);
+        let (world, net, clients) = (due.0.min(turn.0), never(self.net.next_at()), never(self.clients.next_at()));
+        let at = world.min(net).min(clients);
+        if at > until || at == NEVER.0 {
             self.now = self.now.max(until);
             return false;
-        };
+        }
         self.now = self.now.max(at);
         self.counts.events += 1;
-        if world == Some(at) {
-            if let Some(Reverse(due)) = self.heap.pop() {
+        if world == at {
+            if turn < due {
+                self.turn(host);
+            } else if let Some(Reverse(due)) = self.heap.pop() {
                 self.event(due.event);
             }
-        } else if net == Some(at) {
+        } else if net == at {
             self.arrival();
         } else {
             let mut acts = std::mem::take(&mut self.acts);
@@ -264,7 +277,6 @@ impl<'p, P: Subject> World<'p, P> {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Turn { host, life } => self.turn(host, life),
             Event::Log { host, life } => self.log_done(host, life),
             Event::Snapshot { host, life } => self.snapshot_done(host, life),
             Event::Apply { host, life } => self.apply_done(host, life),
@@ -279,9 +291,14 @@ impl<'p, P: Subject> World<'p, P> {
 
     /// Puts something into the heap.
     pub(super) fn put(&mut self, at: Micros, event: Event) {
-        let number = self.next;
-        self.next += 1;
+        let number = self.number();
         self.heap.push(Reverse(Due { at: at.max(self.now), number, event }));
+    }
+
+    /// The place of something among what is due at the same time.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
     /// Takes note of a verdict.
