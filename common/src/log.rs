@@ -123,6 +123,12 @@ impl LogView {
 
     /// The greatest id of the log (or its base) that is at most `id`; None when `id` is below the base.
     pub fn floor(&self, id: LogId) -> Option<LogId> {
+        // Nearly all that is asked for is at the end.
+        if let Some(s) = self.spans.last()
+            && s.first_id() <= id
+        {
+            return Some(s.last_id().min(id));
+        }
         if id < self.base {
             return None;
         }

@@ -63,7 +63,7 @@ impl Applying {
 impl<P: Protocol> Replica<P> {
     /// At the end of a turn: hands over what is committed, as far as the worker keeps up.
     pub(super) fn flush_committed(&mut self) {
-        if self.snapshots.installing() || self.applying.fetching {
+        if self.applying.covered >= self.applying.committed || self.snapshots.installing() || self.applying.fetching {
             return;
         }
         let Some(runs) = self.core.log().cached(self.applying.handed, self.applying.committed) else {

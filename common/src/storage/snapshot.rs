@@ -127,7 +127,7 @@ impl Snapshots {
     /// Reads a whole file and compares its checksum.
     fn verify(&self, path: &Path, id: LogId) -> Result<(), StorageError> {
         let mut body = self.body(path, id)?;
-        let mut buf = vec![0; PIECE];
+        let mut buf = vec![0; body.left.min(PIECE as u64) as usize];
         while body.piece(&mut buf)? > 0 {}
         Ok(())
     }

@@ -171,7 +171,8 @@ fn find_segments(fs: &dyn Fs, dir: &Path) -> Result<Vec<SegmentHeader>, StorageE
 /// calls clean and which never reached the disk; only writing them again makes the next sync care for them.
 fn write_again(file: &mut Named, unsynced: u64, end: u64) -> Result<(), StorageError> {
     file.set_size(end)?;
-    let mut buf = vec![0; PIECE];
+    let most = end.saturating_sub(unsynced).max(SEGMENT_HEADER);
+    let mut buf = vec![0; most.min(PIECE as u64) as usize];
     let pieces = (unsynced..end).step_by(PIECE).map(|at| (at, end.min(at + PIECE as u64)));
     for (from, to) in std::iter::once((0, SEGMENT_HEADER)).chain(pieces) {
         let piece = &mut buf[..(to - from) as usize];
