@@ -272,7 +272,7 @@ impl subject::Oracle<Raft> for Oracle {
     }
 
     fn turned(&mut self, raft: &Raft, _: Micros, truths: Truths<'_>) -> Result<(), Violation> {
-        let mut seen = self.nodes.remove(&raft.id).unwrap_or_default();
+        let mut seen = std::mem::take(self.nodes.entry(raft.id).or_default());
         let found = self.look(raft, &mut seen, truths);
         self.nodes.insert(raft.id, seen);
         found

@@ -181,6 +181,12 @@ impl ZabOracle {
     fn look_at_log(&mut self, core: &Zab) -> Check {
         let (node, log) = (core.me.id, &core.me.log);
         let last = log.last();
+        let watch = self.nodes.entry(node).or_default();
+        if watch.in_memory == last {
+            return Ok(());
+        }
+        let seen = if log.contains(watch.in_memory) { watch.in_memory } else { Zxid::ZERO };
+        watch.in_memory = last;
         // A leader may have proposed and lost its role in the same turn.
         if let Some(reign) = self.reigns.get_mut(&last.epoch)
             && reign.leader == node
@@ -188,12 +194,6 @@ impl ZabOracle {
         {
             reign.proposed = last.counter;
         }
-        let watch = self.nodes.entry(node).or_default();
-        if watch.in_memory == last {
-            return Ok(());
-        }
-        let seen = if log.contains(watch.in_memory) { watch.in_memory } else { Zxid::ZERO };
-        watch.in_memory = last;
         self.look_at_spans(node, "memory", log.base(), log.spans(), seen)
     }
 
