@@ -3,9 +3,10 @@
 //! `SEED=7 SEEDS=1 cargo test -p raft --test simulator -- --nocapture` looks at one world; `duet sim` runs campaigns.
 
 use common::sim::outcome::{Counts, Outcome};
-use common::sim::plan::Plan;
+use common::sim::plan::{Fault, Plan, Target, Timed};
 use common::sim::swarm;
 use common::sim::world::{Options, run};
+use common::types::Micros;
 use raft::Raft;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -48,4 +49,23 @@ fn a_quiet_cluster_keeps_its_leader() {
     let outcome = world(&swarm::calm("raft", 1));
     assert_eq!(outcome.violation, None);
     assert_eq!((outcome.counts.leaders, outcome.counts.unknown), (1, 0), "{:?}", outcome.counts);
+}
+
+/// Nothing of the first is over when a second, weaker and shorter, ends.
+#[test]
+fn faults_of_one_kind_that_overlap_on_a_link_do_not_end_each_other() {
+    let ms = Micros::from_millis;
+    let slow = |at, delay, span| {
+        let (from, to) = (Target::Leader, Target::Other(0));
+        Timed { at: ms(at), fault: Fault::Slow { from, to, delay: ms(delay), span: ms(span) } }
+    };
+    let slowed = |faults: Vec<Timed>| {
+        let outcome = world(&Plan { faults, ..swarm::calm("raft", 1) });
+        assert_eq!(outcome.violation, None);
+        outcome.counts.faults["slow"]
+    };
+    // By then somebody leads.
+    let (long, short) = (slow(3000, 20, 6000), slow(4000, 1, 100));
+    let (alone, both) = (slowed(vec![long.clone()]), slowed(vec![long, short]));
+    assert!(both * 10 > alone * 9, "{both} segments were slowed, without the second {alone}");
 }

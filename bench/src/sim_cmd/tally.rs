@@ -85,9 +85,10 @@ impl Tally {
         self.per_busy_second(self.counts.events as f64)
     }
 
-    /// From the last heal to the first commit, in microseconds.
+    /// From the last heal to the first commit, in microseconds, where there was one.
     pub fn recovery_mean_us(&self) -> f64 {
-        if self.runs == 0 { 0.0 } else { self.counts.recovery_us as f64 / self.runs as f64 }
+        let runs = self.counts.recoveries;
+        if runs == 0 { 0.0 } else { self.counts.recovery_us as f64 / runs as f64 }
     }
 
     /// Marks that no run hit.
@@ -161,7 +162,7 @@ mod tests {
             let mut outcome = Outcome { hash, simulated: Micros(1_500_000), ..Outcome::default() };
             outcome.notes = notes.into_iter().map(str::to_owned).collect();
             outcome.marks.insert("zab/core#truncate", 2);
-            outcome.counts.recovery_us = 1000;
+            (outcome.counts.recoveries, outcome.counts.recovery_us) = (1, 1000);
             outcome.violation = (hash == 4).then(|| (Micros(1), Violation::new("C-LIN", "made up")));
             tally.add(&outcome, Duration::from_millis(500));
         }

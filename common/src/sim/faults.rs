@@ -99,14 +99,11 @@ impl<P: Subject> World<'_, P> {
                     self.lasts(i, *span, Struck::Host(host));
                 }
             }
-            Fault::Drift { node, per_mille, span } => {
+            Fault::Drift { node, span, .. } => {
                 if let Some(host) = self.resolve(*node) {
-                    let rate = (1000 + i64::from(*per_mille)).max(100) as u64;
-                    let now = self.now;
-                    self.hosts[host].clock.set_rate(now, rate);
-                    self.rewake(host);
                     self.bit("drift");
                     self.lasts(i, *span, Struck::Host(host));
+                    self.set_rate(fault, host);
                 }
             }
             Fault::Jump { node, by } => {
@@ -171,39 +168,49 @@ impl<P: Subject> World<'_, P> {
                     self.net.reset(a, b, now);
                 }
             }
-            Fault::Loss { from, to, per_mille, span }
-            | Fault::Duplicate { from, to, per_mille, span }
-            | Fault::Reorder { from, to, per_mille, span }
-            | Fault::Corrupt { from, to, per_mille, span } => {
+            Fault::Loss { from, to, span, .. }
+            | Fault::Duplicate { from, to, span, .. }
+            | Fault::Reorder { from, to, span, .. }
+            | Fault::Corrupt { from, to, span, .. }
+            | Fault::Slow { from, to, span, .. }
+            | Fault::Narrow { from, to, span, .. } => {
                 if let Some((a, b)) = pair(self, *from, *to) {
-                    self.set_weather(fault, a, b, *per_mille);
                     self.lasts(i, *span, Struck::Links(vec![(a, b)]));
-                }
-            }
-            Fault::Slow { from, to, delay, span } => {
-                if let Some((a, b)) = pair(self, *from, *to) {
-                    self.net.slow(a, b, *delay);
-                    self.lasts(i, *span, Struck::Links(vec![(a, b)]));
-                }
-            }
-            Fault::Narrow { from, to, bytes, span } => {
-                if let Some((a, b)) = pair(self, *from, *to) {
-                    self.net.narrow(a, b, Some(*bytes), now);
-                    self.lasts(i, *span, Struck::Links(vec![(a, b)]));
+                    self.set_weather(fault, a, b);
                 }
             }
             _ => {}
         }
     }
 
-    fn set_weather(&mut self, fault: &Fault, a: NodeId, b: NodeId, per_mille: u16) {
+    /// What holds on a link of this kind of fault: the strongest of those that are on.
+    fn set_weather(&mut self, fault: &Fault, a: NodeId, b: NodeId) {
+        let strongest = self.strongest(fault, |struck| matches!(struck, Struck::Links(l) if l.contains(&(a, b))));
+        let (most, now) = (strongest.unwrap_or(0), self.now);
+        let per_mille = most.min(1000) as u16;
         match fault {
             Fault::Loss { .. } => self.net.loss(a, b, per_mille),
             Fault::Duplicate { .. } => self.net.duplicate(a, b, per_mille),
             Fault::Reorder { .. } => self.net.reorder(a, b, per_mille),
             Fault::Corrupt { .. } => self.net.corrupt(a, b, per_mille),
+            Fault::Slow { .. } => self.net.slow(a, b, Micros(most)),
+            Fault::Narrow { .. } => self.net.narrow(a, b, strongest, now),
             _ => {}
         }
+    }
+
+    /// Of the faults of the same kind as `fault` that are on and have struck `whom`, how strong the strongest is.
+    fn strongest(&self, fault: &Fault, whom: impl Fn(&Struck) -> bool) -> Option<u64> {
+        let on = self.struck.iter().filter(|(_, struck)| whom(struck)).map(|(i, _)| &self.plan.faults[*i].fault);
+        strongest(fault, on)
+    }
+
+    /// Likewise of a host's clock: the furthest from true.
+    fn set_rate(&mut self, fault: &Fault, host: usize) {
+        let on = self.strongest(fault, |struck| matches!(struck, Struck::Host(h) if *h == host));
+        let now = self.now;
+        self.hosts[host].clock.set_rate(now, on.unwrap_or(1000));
+        self.rewake(host);
     }
 
     fn disk_fault(&mut self, i: usize, fault: &Fault) {
@@ -276,38 +283,30 @@ impl<P: Subject> World<'_, P> {
         self.say(|| ChartWhat::World { text: format!("end of {fault:?}") });
         match (&fault, struck) {
             (Fault::Pause { .. }, Struck::Host(host)) => self.resume(host),
-            (Fault::Drift { .. }, Struck::Host(host)) => {
-                let now = self.now;
-                self.hosts[host].clock.set_rate(now, 1000);
-                self.rewake(host);
-            }
+            (Fault::Drift { .. }, Struck::Host(host)) => self.set_rate(&fault, host),
             (Fault::Stall { .. }, Struck::Host(host)) => {
                 self.hosts[host].stalled = self.hosts[host].stalled.saturating_sub(1);
                 self.unstall(host);
             }
-            (Fault::SlowDisk { .. }, Struck::Host(host)) => self.hosts[host].slow_disk = Micros(0),
+            (Fault::SlowDisk { .. }, Struck::Host(host)) => {
+                let rest = self.strongest(&fault, |struck| matches!(struck, Struck::Host(h) if *h == host));
+                self.hosts[host].slow_disk = Micros(rest.unwrap_or(0));
+            }
             (Fault::DiskFull { .. }, Struck::Host(host)) => {
-                self.hosts[host].full = false;
-                self.hosts[host].fs.set_capacity(None);
+                let rest = self.strongest(&fault, |struck| matches!(struck, Struck::Host(h) if *h == host));
+                if rest.is_none() {
+                    self.hosts[host].full = false;
+                    self.hosts[host].fs.set_capacity(None);
+                }
             }
             (Fault::Cut { .. }, Struck::Links(links)) => {
                 for (a, b) in links {
                     self.net.cut(a, b, false, self.now);
                 }
             }
-            (Fault::Slow { .. }, Struck::Links(links)) => {
-                for (a, b) in links {
-                    self.net.slow(a, b, Micros(0));
-                }
-            }
-            (Fault::Narrow { .. }, Struck::Links(links)) => {
-                for (a, b) in links {
-                    self.net.narrow(a, b, None, self.now);
-                }
-            }
             (_, Struck::Links(links)) => {
                 for (a, b) in links {
-                    self.set_weather(&fault, a, b, 0);
+                    self.set_weather(&fault, a, b);
                 }
             }
             (_, Struck::Host(_)) => {}
@@ -344,6 +343,31 @@ pub(super) enum Struck {
     Links(Vec<(NodeId, NodeId)>),
 }
 
+/// How strong the strongest is of those that are of the same kind as `fault`: per mille, microseconds, bytes, or the rate of
+/// a clock.
+fn strongest<'a>(fault: &Fault, on: impl Iterator<Item = &'a Fault>) -> Option<u64> {
+    let same = on.filter(|f| f.kind() == fault.kind());
+    match fault {
+        // The less fits, the worse.
+        Fault::Narrow { .. } | Fault::DiskFull { .. } => same.filter_map(strength).min(),
+        Fault::Drift { .. } => same.filter_map(strength).max_by_key(|rate| rate.abs_diff(1000)),
+        _ => same.filter_map(strength).max(),
+    }
+}
+
+fn strength(fault: &Fault) -> Option<u64> {
+    Some(match fault {
+        Fault::Loss { per_mille, .. }
+        | Fault::Duplicate { per_mille, .. }
+        | Fault::Reorder { per_mille, .. }
+        | Fault::Corrupt { per_mille, .. } => u64::from(*per_mille),
+        Fault::Slow { delay, .. } | Fault::SlowDisk { delay, .. } => delay.0,
+        Fault::Narrow { bytes, .. } | Fault::DiskFull { bytes, .. } => *bytes,
+        Fault::Drift { per_mille, .. } => (1000 + i64::from(*per_mille)).max(100) as u64,
+        _ => return None,
+    })
+}
+
 fn call_of(call: DiskCall) -> Call {
     match call {
         DiskCall::Read => Call::Read,
@@ -352,5 +376,31 @@ fn call_of(call: DiskCall) -> Call {
         DiskCall::SyncDir => Call::SyncDir,
         DiskCall::Create => Call::Create,
         DiskCall::Rename => Call::Rename,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Micros = Micros(1);
+    const A: Target = Target::Node(NodeId(1));
+    const B: Target = Target::Node(NodeId(2));
+
+    #[test]
+    fn of_faults_that_overlap_the_strongest_holds() {
+        let loss = |per_mille| Fault::Loss { from: A, to: B, per_mille, span: SPAN };
+        let slow = |us| Fault::Slow { from: A, to: B, delay: Micros(us), span: SPAN };
+        let narrow = |bytes| Fault::Narrow { from: A, to: B, bytes, span: SPAN };
+        let drift = |per_mille| Fault::Drift { node: A, per_mille, span: SPAN };
+        let on = [loss(20), slow(7), loss(300), narrow(9), slow(5), narrow(4), drift(-50), drift(20), loss(10)];
+        let most = |fault: Fault| strongest(&fault, on.iter());
+        assert_eq!(
+            (most(loss(0)), most(slow(0)), most(narrow(0)), most(drift(0))),
+            (Some(300), Some(7), Some(4), Some(950))
+        );
+        assert_eq!(most(Fault::Stall { node: A, span: SPAN }), None);
+        assert_eq!(strongest(&loss(0), on[..1].iter()), Some(20), "when the stronger has ended");
+        assert_eq!(strongest(&loss(0), [].iter()), None);
     }
 }

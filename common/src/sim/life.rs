@@ -1,6 +1,9 @@
 //! How processes end and start again, and what their disks must hold when they do (C-RECOV).
 
+use std::fmt::Debug;
 use std::mem::take;
+
+use serde::de::DeserializeOwned;
 
 use super::host::{Host, Left, Running, dir};
 use super::outcome::ChartWhat;
@@ -63,8 +66,9 @@ impl<P: Subject> World<'_, P> {
     fn look_after_crash(&mut self, host: usize) {
         let h = &mut self.hosts[host];
         match suspended(|| h.truth.refresh(&h.fs, dir())) {
-            // Of a node that will refuse its folder, what it had stays the truth: the promises were kept when they were made.
-            Ok(_) if h.truth.refused().is_none() => self.truths[host].1.clone_from(h.truth.truth()),
+            // Of a node that will refuse its folder, or will not be used again because its disk lied, what it had stays the
+            // truth: the promises were kept when they were made.
+            Ok(_) if h.truth.refused().is_none() && !h.damaged => self.truths[host].1.clone_from(h.truth.truth()),
             Ok(_) => {}
             Err(violation) => self.judge(Err(violation)),
         }
@@ -94,9 +98,14 @@ impl<P: Subject> World<'_, P> {
             let what = format!("{id} starts from a folder that it must refuse: {why}");
             return self.judge(Err(Violation::new("C-RECOV", what)));
         }
-        if let Some(left) = self.hosts[host].left.take()
-            && let Err(what) = recovered::<P>(&running, &left, self.hosts[host].damaged)
-                .and_then(|()| in_order::<P>(&self.truths[host].1, &left))
+        let left = self.hosts[host].left.take();
+        let h = &self.hosts[host];
+        // Of a killed process's page cache the reader may know nothing good; then what was stays the truth.
+        let found = if h.truth.refused().is_none() { h.truth.truth() } else { &self.truths[host].1 }.clone();
+        if let Some(left) = left
+            && let Err(what) = recovered::<P>(&running, &left, h.damaged)
+                .and_then(|()| promised(&found.hard, &left, h.damaged))
+                .and_then(|()| in_order::<P>(&found, &left))
         {
             return self.lost_something(host, &what);
         }
@@ -106,7 +115,8 @@ impl<P: Subject> World<'_, P> {
             return self.judge(Err(Violation::new("C-PREFIX", what)));
         };
         (running.handed, running.applied) = (at, at);
-        let verdict = self.oracle.booted(running.replica.core(), member, &self.truths[host].1);
+        let verdict = self.oracle.booted(running.replica.core(), member, &found);
+        self.truths[host].1 = found;
         self.judge(verdict);
         let h = &mut self.hosts[host];
         h.running = Some(running);
@@ -251,6 +261,19 @@ fn recovered<P: Subject>(running: &Running<P>, left: &Left<P::Hard>, lied: bool)
     Ok(())
 }
 
+/// C-RECOV: the hard state is the last that was durable, or one that was being saved.
+fn promised<H: PartialEq + Debug + DeserializeOwned>(found: &H, left: &Left<H>, lied: bool) -> Result<(), String> {
+    let saving = |op: &LogOp| match op {
+        LogOp::SaveHard(bytes) => postcard::from_bytes::<H>(bytes).is_ok_and(|hard| hard == *found),
+        _ => false,
+    };
+    // What was asked for when an operation failed is not known here; the protocols' oracles see to it that nothing goes back.
+    if *found == left.truth.hard || left.failed && !lied || left.log.iter().any(saving) {
+        return Ok(());
+    }
+    Err(format!("has the hard state {found:?}, and had {:?}", left.truth.hard))
+}
+
 /// C-RECOV: of what was under way, a hard state is there only with the entries in front of it.
 fn in_order<P: Subject>(truth: &Truth<P::Hard>, left: &Left<P::Hard>) -> Result<(), String> {
     let cuts = left.log.iter().any(|op| matches!(op, LogOp::Truncate { .. } | LogOp::Reset { .. }));
@@ -269,4 +292,26 @@ fn in_order<P: Subject>(truth: &Truth<P::Hard>, left: &Left<P::Hard>) -> Result<
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hard_state_is_the_last_durable_one_or_one_that_was_being_saved() {
+        let save = |hard: u64| LogOp::SaveHard(postcard::to_allocvec(&hard).unwrap());
+        let truth = Truth { hard: 7_u64, ..Truth::default() };
+        let left = |log: Vec<LogOp>, failed| Left { truth: truth.clone(), log, snapshot: false, failed };
+        let holds = |found: u64, left: &Left<u64>, lied| promised(&found, left, lied).is_ok();
+        let idle = left(Vec::new(), false);
+        assert!(holds(7, &idle, false));
+        assert!(!holds(6, &idle, false) && !holds(8, &idle, false));
+        let saving = left(vec![save(8), save(9)], false);
+        assert!(holds(7, &saving, false) && holds(8, &saving, false) && holds(9, &saving, false));
+        assert!(!holds(6, &saving, false) && !holds(10, &saving, false));
+        let failed = left(Vec::new(), true);
+        assert!(holds(8, &failed, false), "what the failed operation was to save is not known");
+        assert!(!holds(6, &failed, true), "and a disk that lies may have gone back");
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! | name | what it says |
 //! | --- | --- |
-//! | L1 | a leader within 10 patiences of the last heal |
+//! | L1 | a leader that a quorum follows, within 10 patiences of the last heal |
 //! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
@@ -124,11 +124,18 @@ impl<P: Subject> World<'_, P> {
         holds(self)
     }
 
+    /// Somebody leads, and a quorum follows it in its epoch: one that was cut off and has not heard of its end does not
+    /// count. No commit is asked for here: ZAB begins an epoch without an entry of its own, so that nothing may commit until
+    /// a client asks (L2).
     fn has_leader(&mut self) -> bool {
-        self.hosts.iter().any(|h| {
-            let led = h.running.as_ref().map(|r| r.replica.core().leadership());
-            led.is_some_and(|l| l.role == Role::Leading)
-        }) && self.counts.recovery_us > 0
+        let led: Vec<_> =
+            self.hosts.iter().map(|h| h.running.as_ref().map(|r| r.replica.core().leadership())).collect();
+        led.iter().flatten().filter(|l| l.role == Role::Leading).any(|l| {
+            self.voters.is_quorum(|v| {
+                let seen = led[v_index(v)].filter(|s| s.role != Role::Looking);
+                seen.is_some_and(|s| (s.leader, s.epoch) == (l.leader, l.epoch))
+            })
+        })
     }
 
     fn level(&mut self) -> bool {

@@ -43,7 +43,10 @@ pub struct Counts {
     pub boots: u64,
     /// Faults that bit, by kind: a cut that no message met is not counted.
     pub faults: BTreeMap<&'static str, u64>,
-    /// From the last heal to the first commit, in microseconds: the sum and the worst.
+    /// Runs in which something new was committed after the last heal.
+    pub recoveries: u64,
+    /// From the last heal until a node first learnt of a new commit, in microseconds: the sum over those runs. How soon that
+    /// is depends on when clients ask, too: an epoch of ZAB begins without an entry of its own.
     pub recovery_us: u64,
     /// The worst of it.
     pub recovery_worst_us: u64,
@@ -62,6 +65,7 @@ impl Counts {
         for (kind, n) in &other.faults {
             *self.faults.entry(kind).or_default() += n;
         }
+        self.recoveries += other.recoveries;
         self.recovery_us += other.recovery_us;
         self.recovery_worst_us = self.recovery_worst_us.max(other.recovery_worst_us);
     }

@@ -118,10 +118,11 @@ impl<P: Subject> World<'_, P> {
                 // What is new is the end of the run.
                 let fresh = if new == run.len() { Some(run.clone()) } else { run.after(before_last(run, new)) };
                 verdict = fresh.map_or(Ok(()), |run| self.clients.committed(&run));
-                if self.counts.recovery_us == 0
+                if self.counts.recoveries == 0
                     && let Some(healed) = self.healed
                 {
-                    self.counts.recovery_us = self.now.since(healed).0.max(1);
+                    self.counts.recoveries = 1;
+                    self.counts.recovery_us = self.now.since(healed).0;
                     self.counts.recovery_worst_us = self.counts.recovery_us;
                 }
                 if verdict.is_err() {
