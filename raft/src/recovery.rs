@@ -136,6 +136,9 @@ impl Raft {
         let cut = self.log.last().counter - keep;
         trace_log(fx, "raft/recovery#truncate", "Raft fig. 2 AppendEntries 3", "trunc", after, cut);
         self.log.truncate_after(after);
+        if self.durable > after {
+            fx.mark("raft/recovery#truncate.durable");
+        }
         if !mutant!("R28") {
             self.durable = self.durable.min(after);
         }
@@ -178,7 +181,7 @@ impl Raft {
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         let Some(at) = leader.position(peer) else { return };
-        let Some(run) = entries else { return };
+        let Some(run) = entries else { return fx.mark("raft/recovery#fetched.nothing") };
         let peer = &mut leader.peers[at];
         let follows = self.log.next(after) == Some(run.first()) && self.log.contains(run.last());
         if follows && peer.sent == after && peer.may_send(&self.config) {

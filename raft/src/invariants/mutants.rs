@@ -66,6 +66,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Snapshots.
     real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
     rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),
+    rule("R45", "L3", "was here once", "a snapshot that the log was cut above is read and passed over for ever"),
 ];
 
 #[cfg(test)]
