@@ -70,6 +70,32 @@ fn a_plan_is_replayed_from_its_file_as_from_its_seed() {
 }
 
 #[test]
+fn the_history_of_a_run_is_written_and_can_be_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_seed = ["sim", "--replay", "7", "--profile", "calm", "--history", "seven.jsonl"];
+    let out = duet(dir.path(), &of_seed).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "two protocols, and one file: {out:?}");
+    let out = duet(dir.path(), &[&of_seed[..], &["--protocol", "raft"]].concat()).output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let out = duet(dir.path(), &["check", "--history", "seven.jsonl", "--json"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(json(&out)["operations"].as_u64() > Some(300), "{out:?}");
+}
+
+#[test]
+fn marks_that_no_run_hit_fail_a_campaign_that_requires_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let calm = ["sim", "--seeds", "1", "--profile", "calm", "--protocol", "zab"];
+    assert_eq!(duet(dir.path(), &calm).output().unwrap().status.code(), Some(0));
+    let out = duet(dir.path(), &[&calm[..], &["--require-marks"]].concat()).output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("marks were hit in no run") && said.contains("zab/recovery#begin_sync.snap"), "{said}");
+    assert!(!said.contains("zab/recovery#decide") && !said.contains("raft/"), "{said}");
+    assert!(!said.contains("common/node/replica#log_event.cut"), "known to be rare: {said}");
+}
+
+#[test]
 fn ctrl_c_ends_a_campaign_with_what_was_done() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = duet(dir.path(), &["sim", "--minutes", "60", "--profile", "calm", "--json"]);

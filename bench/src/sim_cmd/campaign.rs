@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use common::sim::outcome::Outcome;
 use common::sim::plan::Plan;
+use common::sim::subject::Violation;
 use common::sim::world::Options;
+use common::types::Micros;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 
@@ -118,6 +120,16 @@ impl Spec {
     }
 }
 
+/// The seeds that this divides are run twice, and must give the same events.
+const AGAIN: u64 = 50;
+
+/// C-HASH: the same plan gave other events.
+fn differs(first: &Outcome, second: &Outcome) -> Option<(Micros, Violation)> {
+    let (a, b) = (first.hash, second.hash);
+    let what = format!("the same plan gave the event hash {a:016x}, and {b:016x} when it was run again");
+    (a != b).then(|| (first.simulated, Violation::new("C-HASH", what)))
+}
+
 struct Worker {
     spec: Spec,
     begun: Instant,
@@ -142,8 +154,13 @@ impl Worker {
             let (which, seed) = ((n % protocols) as usize, spec.from + n / protocols);
             let plan = spec.profile.plan(spec.protocols[which].name(), seed);
             let started = cpu_time();
-            let Ok(outcome) = subjects::run(&plan, &options) else { return };
+            let Ok(mut outcome) = subjects::run(&plan, &options) else { return };
             let busy = cpu_time().saturating_sub(started);
+            if seed.is_multiple_of(AGAIN)
+                && let Ok(again) = subjects::run(&plan, &options)
+            {
+                outcome.violation = outcome.violation.take().or_else(|| differs(&outcome, &again));
+            }
             if done.blocking_send(Done { which, plan, outcome, busy }).is_err() {
                 return;
             }
@@ -203,5 +220,18 @@ impl Progress {
             self.said.set(Instant::now());
             self.ui.say(format!("{runs} runs {text}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_gives_other_events_when_it_is_run_again_is_a_violation() {
+        let hash = |hash| Outcome { hash, simulated: Micros(7), ..Outcome::default() };
+        assert_eq!(differs(&hash(1), &hash(1)), None);
+        let (at, violation) = differs(&hash(1), &hash(2)).unwrap();
+        assert_eq!((at, violation.oracle), (Micros(7), "C-HASH"));
     }
 }

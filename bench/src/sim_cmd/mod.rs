@@ -26,7 +26,7 @@ use common::sim::world::Options;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::cli::{Exit, Interrupts, Protocol, Ui, run_async};
+use crate::cli::{Exit, Fail, Interrupts, Protocol, Ui, run_async};
 use crate::mutants_cmd::hunt;
 use crate::runs::{self, RunDir};
 use campaign::{Campaign, Found, Spec};
@@ -78,9 +78,17 @@ pub struct Args {
     #[arg(long)]
     keep_going: bool,
 
+    /// Fail unless every mark was hit in some run
+    #[arg(long)]
+    require_marks: bool,
+
     /// Run this plan, or the plan of this seed, once more, and show its last events
-    #[arg(long, value_name = "FILE|SEED", conflicts_with_all = ["seeds", "from", "minutes", "keep_going"])]
+    #[arg(long, value_name = "FILE|SEED", conflicts_with_all = ["seeds", "from", "minutes", "keep_going", "require_marks"])]
     replay: Option<String>,
+
+    /// With --replay: write what clients asked and were answered, for `duet check`
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    history: Option<PathBuf>,
 
     /// How many events to show
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(0..=100_000))]
@@ -212,10 +220,15 @@ async fn campaign(args: &Args, interrupts: &mut Interrupts, ui: Ui) -> anyhow::R
         ui.next(&[("the last events, as a chart", format!("duet sim --replay {}", shown(best)))]);
     }
     let runs: u64 = campaign.tallies.iter().map(|t| t.runs).sum();
+    let unreached = if args.require_marks { tally::unreached(&campaign.tallies) } else { Vec::new() };
     Ok(match () {
         () if !kept.is_empty() => Exit::CheckFailed,
         () if interrupted => Exit::Interrupted,
         () if runs == 0 => Exit::NothingRan,
+        () if !unreached.is_empty() => {
+            ui.say(format!("{} marks were hit in no run: {}", unreached.len(), unreached.join(", ")));
+            Exit::CheckFailed
+        }
         () => Exit::Good,
     })
 }
@@ -288,8 +301,18 @@ async fn replay(args: &Args, what: &str, interrupts: &mut Interrupts, ui: Ui) ->
     let (mut exit, mut values) = (Exit::Good, Vec::new());
     let last = args.last as usize;
     mutant::activate(args.mutant);
-    for plan in replay::plans(args, what)? {
-        let outcome = replay::run(&plan, last)?;
+    let plans = replay::plans(args, what)?;
+    if args.history.is_some() && plans.len() > 1 {
+        return Err(Fail::usage("--history keeps one run, and this seed is two")
+            .hint("add --protocol raft or zab")
+            .into());
+    }
+    for plan in plans {
+        let outcome = replay::run(&plan, last, args.history.is_some())?;
+        if let (Some(file), Some(history)) = (&args.history, &outcome.history) {
+            replay::write_history(file, &plan, history)?;
+            ui.next(&[("is it linearizable?", format!("duet check --history {}", shown(file)))]);
+        }
         if ui.json {
             values.push(replay::json(&plan, &outcome, last));
         } else {

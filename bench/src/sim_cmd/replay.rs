@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use common::check::{History, Model, file};
 use common::sim::outcome::Outcome;
 use common::sim::plan::Plan;
 use common::sim::world::Options;
@@ -40,9 +41,18 @@ pub(super) fn read(path: &Path) -> Result<Plan, Fail> {
     subjects::protocol(&plan).map(|_| plan)
 }
 
-/// Runs a plan and keeps its last events.
-pub(super) fn run(plan: &Plan, last: usize) -> Result<Outcome, Fail> {
-    subjects::run(plan, &Options { chart: last, ..Options::default() })
+/// Runs a plan and keeps its last events, and its history if it is wanted.
+pub(super) fn run(plan: &Plan, last: usize, history: bool) -> Result<Outcome, Fail> {
+    subjects::run(plan, &Options { chart: last, history, ..Options::default() })
+}
+
+/// Writes what clients asked and were answered.
+pub(super) fn write_history(path: &Path, plan: &Plan, history: &History) -> Result<(), Fail> {
+    let about = [("protocol", json!(plan.protocol)), ("seed", json!(plan.seed))].map(|(k, v)| (k.to_owned(), v));
+    let mut text = Vec::new();
+    file::write(Model::Kv, history, &about.into_iter().collect(), &mut text)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|e| Fail::usage(format!("cannot write the history to {}: {e}", path.display())))
 }
 
 /// The chart, and what came of it.

@@ -41,6 +41,7 @@ pub fn table(tallies: &[Tally]) -> String {
     row("messages arrived", &|t| number(t.counts.messages));
     row("operations checked", &|t| number(t.counts.operations));
     row("operations of unknown outcome", &|t| number(t.counts.unknown));
+    row("histories searched for an order", &|t| number(t.counts.searched));
     row("entries committed", &|t| number(t.counts.committed));
     row("leader changes", &|t| number(t.counts.leaders));
     row("boots", &|t| number(t.counts.boots));

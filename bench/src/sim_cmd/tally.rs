@@ -9,6 +9,34 @@ use serde_json::{Value, json};
 use super::subjects;
 use crate::cli::Protocol;
 
+/// Marks that a campaign need not reach, each with the reason and the test that does reach it.
+pub const RARE: &[(&str, &str)] = &[
+    (
+        "common/node/replica#log_event.cut",
+        "a cut while a write is under way; `answers_from_before_a_cut_are_not_believed`",
+    ),
+    (
+        "common/node/snapshots#frozen.overtaken",
+        "a snapshot comes in within the batch in which an own one is begun; `an_own_snapshot_gives_way_to_a_newer_received_one`",
+    ),
+    (
+        "common/node/snapshots#received.keep_tail",
+        "a follower sent a snapshot of which its log has the end; `a_snapshot_whose_tail_stays_does_not_restart_the_log`",
+    ),
+    (
+        "common/storage/wal/torn#judge.hole",
+        "of one large write a power cut leaves a later record and not an earlier; `lost_sectors_are_torn_only_in_the_last_write`",
+    ),
+    (
+        "raft/broadcast#merge.below_base",
+        "entries sent twice, of which the follower has a snapshot meanwhile; `entries_below_a_snapshot_are_here_already`",
+    ),
+    (
+        "raft/snapshot#snapshot_read.not_to_be_had",
+        "a leader whose log was cut has a snapshot; `a_transfer_that_halts_goes_on_with_a_heartbeat`",
+    ),
+];
+
 /// The most different notes that are kept.
 const NOTES: usize = 200;
 
@@ -115,6 +143,7 @@ impl Tally {
             "messages": c.messages,
             "operations": c.operations,
             "unknown": c.unknown,
+            "searched": c.searched,
             "committed": c.committed,
             "leader_changes": c.leaders,
             "boots": c.boots,
@@ -132,6 +161,15 @@ impl Tally {
         let busy = self.busy.as_secs_f64();
         if busy > 0.0 { n / busy } else { 0.0 }
     }
+}
+
+/// Marks of the protocols and of what they share that no run of any of them hit, without those that are known to be rare.
+pub fn unreached(tallies: &[Tally]) -> Vec<&'static str> {
+    let mut marks: Vec<_> = tallies.iter().flat_map(Tally::never).collect();
+    marks.sort_unstable();
+    marks.dedup();
+    marks.retain(|m| tallies.iter().all(|t| !t.marks.contains_key(m)) && !RARE.iter().any(|(rare, _)| rare == m));
+    marks
 }
 
 /// A note without its numbers, so that those which say the same are counted together.

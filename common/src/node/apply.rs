@@ -132,8 +132,8 @@ impl<S: StateMachine> fmt::Debug for ApplyWorker<S> {
 
 impl<S: StateMachine> ApplyWorker<S> {
     /// A worker with a machine in its first state. A node which starts again follows with [`restore`](Self::restore).
-    pub fn new(machine: S, open: OpenSnapshot, counters: Arc<Counters>) -> Self {
-        Self { applier: Applier::new(machine), open, counters }
+    pub fn new(applier: Applier<S>, open: OpenSnapshot, counters: Arc<Counters>) -> Self {
+        Self { applier, open, counters }
     }
 
     /// The state machine and its sessions.

@@ -12,7 +12,7 @@ use super::config::{ConfigError, ReplicaConfig};
 use crate::log::LogView;
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
-use crate::state_machine::StateMachine;
+use crate::state_machine::{Applier, StateMachine};
 use crate::storage::{Fs, Identity, LogWorker, Opened, SnapshotWorker, Storage, StorageConfig, StorageError};
 use crate::transport::{ClientLimits, PeerLimits, Switchboard, TransportError};
 use crate::types::{LogId, Member, NodeId};
@@ -179,13 +179,14 @@ pub struct Parts<P: Protocol, S: StateMachine> {
 }
 
 impl<P: Protocol, S: StateMachine> Parts<P, S> {
-    /// Opens the folder, creating it for a node that never ran, and loads the newest snapshot into `machine`.
+    /// Opens the folder, creating it for a node that never ran, and loads the newest snapshot into `machine`, which has
+    /// applied nothing yet.
     pub fn open(
         fs: &Arc<dyn Fs>,
         dir: &Path,
         identity: &Identity,
         storage: &StorageConfig,
-        machine: S,
+        machine: Applier<S>,
         counters: &Arc<Counters>,
     ) -> Result<Self, NodeError> {
         let opened = Storage::open(fs, dir, identity, storage, counters)?;

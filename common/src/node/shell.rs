@@ -35,7 +35,7 @@ use super::workers::{Answers, WorkerThreads};
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::quorum::Voters;
-use crate::state_machine::StateMachine;
+use crate::state_machine::{Applier, StateMachine};
 use crate::storage::{Fs, Identity, RealFs};
 use crate::transport::{ClientEvent, ClientListener, ConnId, Network, PeerEvent};
 use crate::types::{Micros, NodeId};
@@ -150,7 +150,8 @@ impl<P: Protocol> Shell<P> {
         let (clients, requests) = listen_for_clients(&config, listeners.clients, &counters).await?;
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let node = Identity { protocol: P::NAME.to_owned(), cluster: config.cluster.clone(), node: config.id };
-        let parts = Parts::<P, S>::open(&fs, &config.data_dir, &node, &config.storage, machine, &counters)?;
+        let parts =
+            Parts::<P, S>::open(&fs, &config.data_dir, &node, &config.storage, Applier::new(machine), &counters)?;
         let trace = open_trace(&config)?;
         let (workers, answers) =
             WorkerThreads::start(config.id, parts.log_worker, parts.snapshot_worker, parts.apply_worker)?;

@@ -245,13 +245,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients that ask `nodes` (not empty) from time zero on. The nodes' state machines have their default limits.
-    pub fn new(streams: Streams, shape: LoadShape, nodes: &[NodeId]) -> Self {
-        Self::with_limits(streams, shape, nodes, SessionLimits::default())
-    }
-
-    /// Likewise, with other limits of the session table.
-    pub fn with_limits(streams: Streams, shape: LoadShape, nodes: &[NodeId], limits: SessionLimits) -> Self {
+    /// Clients that ask `nodes` (not empty) from time zero on. The nodes' session tables have these limits.
+    pub fn new(streams: Streams, shape: LoadShape, nodes: &[NodeId], limits: SessionLimits) -> Self {
         let shape = LoadShape { keys: shape.keys.max(1), per_second: shape.per_second.max(1), ..shape };
         let mut all = Self {
             streams,

@@ -16,7 +16,7 @@ use crate::metrics::Counters;
 use crate::node::{ApplyOp, ApplyWorker, Input, NodeError, Parts, Replica, ReplicaBoot, ReplicaConfig, TraceSink};
 use crate::quorum::Voters;
 use crate::rng::Rng;
-use crate::state_machine::KvStore;
+use crate::state_machine::{Applier, KvStore};
 use crate::storage::mem_fs::Image;
 use crate::storage::{Fs, Identity, LogOp, LogWorker, MemFs, SnapshotOp, SnapshotWorker, StorageConfig};
 use crate::types::{LogId, Member, Micros, NodeId};
@@ -159,7 +159,8 @@ impl<P: Subject> Host<P> {
         let identity =
             Identity { protocol: P::NAME.to_owned(), cluster: super::net::CLUSTER.to_owned(), node: self.id };
         let storage = storage(&shape.machine);
-        let parts = Parts::<P, _>::open(&fs, dir(), &identity, &storage, KvStore::default(), &counters)?;
+        let machine = Applier::with_limits(KvStore::default(), shape.load.sessions());
+        let parts = Parts::<P, _>::open(&fs, dir(), &identity, &storage, machine, &counters)?;
         let snapshot = parts.snapshot;
         let replica = Replica::<P>::new(ReplicaBoot {
             id: self.id,

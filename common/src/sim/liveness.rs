@@ -1,11 +1,11 @@
 //! After the last fault: whatever is still possible must happen, within stated bounds.
 //!
-//! The unit is one *patience*: twice the election time-out (its randomised maximum), and on slow links or disks ten round
-//! trips and ten syncs more.
+//! The unit is one *patience*: twice the election time-out (its randomised maximum), and on slow links, disks or processors ten
+//! round trips, ten syncs and ten batches of the state machine more.
 //!
 //! | name | what it says |
 //! | --- | --- |
-//! | L1 | a leader that a quorum follows, within 10 patiences of the last heal |
+//! | L1 | a leader that a quorum follows, and that commits, within 10 patiences of the last heal |
 //! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
@@ -15,13 +15,15 @@
 
 use super::subject::{Subject, Violation};
 use super::world::{Event, World};
+use crate::protocol::Protocol;
 use crate::types::{Micros, Role};
 
 impl<P: Subject> World<'_, P> {
     fn patience(&self) -> u64 {
         let shape = &self.plan.shape;
         let round = 2 * (shape.net.delay_us + shape.net.jitter_us * 4);
-        2 * shape.timing.election_timeout.0 + 10 * round + 10 * shape.machine.sync_us + shape.net.redial_us
+        let machine = 10 * (shape.machine.sync_us + shape.machine.apply_us);
+        2 * shape.timing.election_timeout.0 + 10 * round + machine + shape.net.redial_us
     }
 
     /// Heals everything that can be, and demands life.
@@ -124,17 +126,19 @@ impl<P: Subject> World<'_, P> {
         holds(self)
     }
 
-    /// Somebody leads, and a quorum follows it in its epoch: one that was cut off and has not heard of its end does not
-    /// count. No commit is asked for here: ZAB begins an epoch without an entry of its own, so that nothing may commit until
-    /// a client asks (L2).
+    /// Somebody leads, a quorum follows it in its epoch (one that was cut off and has not heard of its end does not count),
+    /// and it commits: an entry of its epoch, or everything that it has. A new commit is not asked for, since ZAB begins an
+    /// epoch without an entry of its own, so that there may be nothing to commit until a client asks (L2).
     fn has_leader(&mut self) -> bool {
-        let led: Vec<_> =
-            self.hosts.iter().map(|h| h.running.as_ref().map(|r| r.replica.core().leadership())).collect();
-        led.iter().flatten().filter(|l| l.role == Role::Leading).any(|l| {
-            self.voters.is_quorum(|v| {
-                let seen = led[v_index(v)].filter(|s| s.role != Role::Looking);
-                seen.is_some_and(|s| (s.leader, s.epoch) == (l.leader, l.epoch))
-            })
+        let cores: Vec<_> = self.hosts.iter().map(|h| h.running.as_ref().map(|r| r.replica.core())).collect();
+        cores.iter().flatten().any(|core| {
+            let led = core.leadership();
+            let follows = |v| {
+                let seen = cores[v_index(v)].map(Protocol::leadership);
+                seen.is_some_and(|s| s.role != Role::Looking && (s.leader, s.epoch) == (led.leader, led.epoch))
+            };
+            let commits = core.committed().epoch == led.epoch || core.committed() == core.log().last();
+            led.role == Role::Leading && commits && self.voters.is_quorum(follows)
         })
     }
 

@@ -18,6 +18,7 @@
 //! | [`truth`] | what is durable on a disk, read from the disk itself |
 //! | [`clients`] | who asks: sessions, retries, duplicates, and a history of it |
 //! | [`witness`] | whether every answer fits the committed commands, as it comes |
+//! | `search` | in some worlds, whether the whole history has an order |
 
 mod callers;
 pub mod chart;
@@ -32,6 +33,7 @@ mod oracle;
 pub mod outcome;
 pub mod plan;
 pub mod plan_text;
+mod search;
 pub mod shrink;
 pub mod stream;
 pub mod subject;

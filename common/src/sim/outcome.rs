@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::subject::Violation;
+use crate::check::History;
 use crate::types::{Micros, NodeId};
 
 /// What came of running one plan.
@@ -20,6 +21,8 @@ pub struct Outcome {
     pub marks: BTreeMap<&'static str, u64>,
     /// Why some node stayed down or no progress was demanded, one line each.
     pub notes: Vec<String>,
+    /// What clients asked and were answered, when the run was asked to keep it.
+    pub history: Option<History>,
     /// The last events before the end, oldest first, when the run was asked to keep them.
     pub chart: Vec<ChartEvent>,
 }
@@ -35,6 +38,8 @@ pub struct Counts {
     pub operations: u64,
     /// Operations whose outcome stayed unknown.
     pub unknown: u64,
+    /// Runs whose history a search found linearizable, besides the check of each answer that every run has.
+    pub searched: u64,
     /// Entries committed.
     pub committed: u64,
     /// Times that another node, or the same in a new term or epoch, became leader.
@@ -59,6 +64,7 @@ impl Counts {
         self.messages += other.messages;
         self.operations += other.operations;
         self.unknown += other.unknown;
+        self.searched += other.searched;
         self.committed += other.committed;
         self.leaders += other.leaders;
         self.boots += other.boots;

@@ -5,6 +5,8 @@
 //! from [`Streams`](super::stream::Streams) of its seed, keyed so that removing one fault changes nothing else.
 
 use super::subject::Timing;
+use crate::rng::Rng;
+use crate::state_machine::SessionLimits;
 use crate::types::{Micros, NodeId};
 
 /// A run, in full.
@@ -65,6 +67,8 @@ pub struct MachineShape {
     pub write_us: u64,
     /// Time of a replica's turn, in microseconds: what comes meanwhile waits for the next turn.
     pub turn_us: u64,
+    /// Mean time in which the state machine carries out what waits for it, in microseconds.
+    pub apply_us: u64,
     /// A log segment's size in bytes, see [`StorageConfig`](crate::storage::StorageConfig).
     pub segment_bytes: u64,
     /// A snapshot after so many entries.
@@ -94,6 +98,36 @@ pub struct LoadShape {
     pub retry_us: u64,
     /// Of each hundred requests, so many are sent twice, the second time to any node.
     pub duplicates: u8,
+    /// Tightness of the limits of the clients' sessions: 0 for the defaults, otherwise drawn from this number, so that
+    /// sessions are dropped while they are in use. See [`LoadShape::sessions`].
+    pub limits: u64,
+}
+
+impl LoadShape {
+    /// The limits of the session table, the same on all nodes.
+    pub fn sessions(&self) -> SessionLimits {
+        let mut limits = SessionLimits::default();
+        if self.limits == 0 {
+            return limits;
+        }
+        let mut rng = Rng::new(self.limits);
+        // Each is left alone half of the time: when all are tight, none is ever the first to be met. Half of the clients
+        // at least have room at a time, so that each gets its turn.
+        let mut draw = |low: u64, high: u64| (rng.next_u64() & 1 == 1).then(|| rng.between(low, high.max(low + 1)));
+        if let Some(sessions) = draw(self.clients.div_ceil(2), 2 * self.clients) {
+            limits.sessions = sessions as usize;
+        }
+        if let Some(window) = draw(1, 16) {
+            limits.window = window;
+        }
+        if let Some(bytes) = draw(0, 4 * self.value_bytes) {
+            limits.answer_bytes = bytes as usize;
+        }
+        if let Some(bytes) = draw(self.clients.div_ceil(2) * 512, 2 * self.clients * (512 + self.value_bytes)) {
+            limits.total_bytes = bytes as usize;
+        }
+        limits
+    }
 }
 
 /// A fault and when it begins.

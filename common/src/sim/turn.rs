@@ -243,7 +243,7 @@ impl<P: Subject> World<'_, P> {
             self.put(self.now.after(span), Event::Snapshot { host, life });
         }
         if apply {
-            let span = self.time("apply", host, machine.turn_us);
+            let span = self.time("apply", host, machine.apply_us);
             self.put(self.now.after(span), Event::Apply { host, life });
         }
     }

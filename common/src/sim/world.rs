@@ -15,6 +15,7 @@ use super::net::Net;
 use super::oracle::Sequence;
 use super::outcome::{ChartEvent, ChartWhat, Counts, Outcome};
 use super::plan::{Plan, Timed};
+use super::search;
 use super::stream::Streams;
 use super::subject::{Oracle, Subject, Violation};
 use super::truth::Truth;
@@ -32,6 +33,8 @@ pub struct Options {
     pub chart: usize,
     /// Whether marks are counted.
     pub marks: bool,
+    /// Whether to keep what clients asked and were answered.
+    pub history: bool,
 }
 
 /// Something the world has to do.
@@ -196,7 +199,7 @@ impl<'p, P: Subject> World<'p, P> {
             hosts: all.iter().map(|id| Host::new(*id, member(*id))).collect(),
             truths: all.iter().map(|id| (*id, Truth::default())).collect(),
             net: Net::new(streams, shape.net, P::NAME, voters.clone()),
-            clients: Clients::new(streams, shape.load, &all),
+            clients: Clients::new(streams, shape.load, &all, shape.load.sessions()),
             acts: Vec::new(),
             conns: BTreeMap::new(),
             oracle: P::Oracle::new(&voters),
@@ -213,6 +216,9 @@ impl<'p, P: Subject> World<'p, P> {
             chart: VecDeque::new(),
             violation: None,
         };
+        if options.history || world.is_searched() {
+            world.clients.record(search::OPERATIONS);
+        }
         for host in 0..all.len() {
             let at = Micros(streams.draw("boot", [host as u64, 0, 0]) % 100_000);
             world.put(at, Event::Boot { host });
@@ -232,6 +238,9 @@ impl<'p, P: Subject> World<'p, P> {
         while self.advance(span) {}
         if self.violation.is_none() {
             self.heal();
+        }
+        if self.violation.is_none() && self.is_searched() {
+            self.search();
         }
     }
 
@@ -364,8 +373,10 @@ impl<'p, P: Subject> World<'p, P> {
         self.counts.leaders = self.led.len() as u64;
         let tally = self.clients.tally();
         (self.counts.operations, self.counts.unknown) = (tally.answered, tally.unknown);
+        let history = self.options.history.then(|| self.clients.history().to_check());
         Outcome {
             violation: self.violation,
+            history,
             hash: self.hash,
             simulated: self.now,
             counts: self.counts,

@@ -201,6 +201,7 @@ impl Sessions {
     ) -> (Answer, Bytes) {
         let limits = self.limits;
         let Some(session) = self.map.get_mut(&id) else {
+            mark!("common/state_machine/sessions#write.no_session");
             return (Answer::NoSession, Bytes::new());
         };
         let session = Arc::make_mut(session);
@@ -225,7 +226,10 @@ impl Sessions {
                 let body = if mutant!("C12") { Bytes::from_static(&[0]) } else { body.clone() };
                 (Answer::Written { at: *at }, body)
             }
-            Some((_, Some(Slot::Forgotten { at }))) => (Answer::Forgotten { at: *at }, Bytes::new()),
+            Some((_, Some(Slot::Forgotten { at }))) => {
+                mark!("common/state_machine/sessions#write.forgotten");
+                (Answer::Forgotten { at: *at }, Bytes::new())
+            }
             Some((place, Some(Slot::Empty) | None)) => {
                 let body = run();
                 let fits = session.bytes + body.len() <= limits.answer_bytes;
@@ -270,6 +274,7 @@ impl Sessions {
             } else {
                 self.hash = self.hash.wrapping_sub(session.hash(id));
                 self.bytes -= session.weight();
+                mark!("common/state_machine/sessions#evict");
                 self.map.remove(&id);
                 evicted = true;
             }

@@ -17,7 +17,7 @@ use crate::log::LogView;
 use crate::metrics::Counters;
 use crate::protocol::Effect;
 use crate::quorum::Voters;
-use crate::state_machine::KvStore;
+use crate::state_machine::{Applier, KvStore};
 use crate::storage::{LogEvent, LogOp};
 use crate::transport::{Frame, Session, channel};
 use crate::types::{LogId, Member, Micros, NodeId};
@@ -60,7 +60,7 @@ impl Bench {
             gauges: Box::new(|| vec![("cpu_us".to_owned(), 7)]),
         });
         let open = Box::new(|_| Err(std::io::ErrorKind::NotFound.into()));
-        let machine = ApplyWorker::new(KvStore::default(), open, counters.clone());
+        let machine = ApplyWorker::new(Applier::new(KvStore::default()), open, counters.clone());
         Self { replica, now: 0, counters, machine, cuts: 0, sessions: 0 }
     }
 

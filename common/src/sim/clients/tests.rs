@@ -18,6 +18,7 @@ const SHAPE: LoadShape = LoadShape {
     mix: [30, 10, 20, 20, 20],
     retry_us: 100_000,
     duplicates: 20,
+    limits: 0,
 };
 
 /// What a server does wrong.
@@ -280,7 +281,7 @@ fn run_with(
     shape: LoadShape,
 ) -> Result<Clients, Violation> {
     let nodes: Vec<NodeId> = (1..=4).map(NodeId).collect();
-    let mut clients = Clients::with_limits(Streams::new(seed), shape, &nodes, limits);
+    let mut clients = Clients::new(Streams::new(seed), shape, &nodes, limits);
     clients.record(2000);
     let mut acts = Vec::new();
     let mut end = None;

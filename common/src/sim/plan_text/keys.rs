@@ -70,7 +70,7 @@ const DAY: u64 = MAX_SPAN.0;
 const GIB: u64 = 1 << 30;
 
 /// All of them, in the order of a file.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 28] = [
     key!("voters", Count, 1, 7, 3, true, voters),
     key!("observers", Count, 0, 4, 0, true, observers),
     key!("span", Span, 0, DAY, span_us(60), true, span.0),
@@ -86,6 +86,7 @@ pub const KEYS: [Key; 26] = [
     key!("disk-sync", Span, 0, span_us(10), 500, false, machine.sync_us),
     key!("disk-write", Span, 0, span_us(10), 20, false, machine.write_us),
     key!("turn", Span, 0, span_us(1), 0, false, machine.turn_us),
+    key!("apply", Span, 0, span_us(10), 20, false, machine.apply_us),
     key!("segment", Bytes, 4 << 10, GIB, 1 << 20, false, machine.segment_bytes),
     key!("snapshot-every", Count, 1, u64::MAX, 10_000, false, machine.snapshot_entries),
     key!("tail", Count, 0, u64::MAX, 1000, false, machine.tail_entries),
@@ -97,4 +98,5 @@ pub const KEYS: [Key; 26] = [
     key!("value", Bytes, 16, 1 << 20, 16, true, load.value_bytes),
     key!("client-retry", Span, 1000, span_us(3600), span_us(2), false, load.retry_us),
     key!("sent-twice", Percent, 0, 100, 0, false, load.duplicates),
+    key!("session-limits", Count, 0, u64::MAX, 0, false, load.limits),
 ];

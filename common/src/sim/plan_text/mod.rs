@@ -266,14 +266,23 @@ fn blank() -> Shape {
         sync_us: 0,
         write_us: 0,
         turn_us: 0,
+        apply_us: 0,
         segment_bytes: 0,
         snapshot_entries: 0,
         tail_entries: 0,
         cache_bytes: 0,
         limits: 0,
     };
-    let load =
-        LoadShape { clients: 0, per_second: 0, keys: 0, value_bytes: 0, mix: [0; 5], retry_us: 0, duplicates: 0 };
+    let load = LoadShape {
+        clients: 0,
+        per_second: 0,
+        keys: 0,
+        value_bytes: 0,
+        mix: [0; 5],
+        retry_us: 0,
+        duplicates: 0,
+        limits: 0,
+    };
     let timing = Timing { election_timeout: Micros(0), heartbeat: Micros(0), limits: 0 };
     Shape { voters: 0, observers: 0, timing, span: Micros(0), net, machine, load }
 }

@@ -24,6 +24,7 @@ net-redial 50ms
 disk-sync 500us
 disk-write 20us
 turn 0s
+apply 20us
 segment 1MiB
 snapshot-every 10000
 tail 1000
@@ -35,6 +36,7 @@ keys 1
 value 16B
 client-retry 2s
 sent-twice 0%
+session-limits 0
 mix put 40 delete 5 cas 15 read 30 local 10
 at 1.25s power-loss leader back 800ms
 at 2s cut n1,n2 -> leader for 3s

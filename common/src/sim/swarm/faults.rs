@@ -38,7 +38,7 @@ pub(super) fn draw(shape: &Shape, streams: Streams) -> Vec<Timed> {
 }
 
 /// Whose disks may lose what they had confirmed: less than half of the voters, and any observer, which is never counted.
-fn victims(shape: &Shape, streams: Streams) -> Vec<NodeId> {
+pub(super) fn victims(shape: &Shape, streams: Streams) -> Vec<NodeId> {
     let mut rng = streams.rng("swarm/victims", [0; 3]);
     let minority = (shape.voters - 1) / 2;
     let mut voters: Vec<_> = (1..=shape.voters).collect();

@@ -1,5 +1,7 @@
 //! Faults that come together, as they did in failures that were reported, each in one plan of five.
 
+use super::faults::victims;
+use super::shape::round_us;
 use super::{log, log_span, one_in};
 use crate::rng::Rng;
 use crate::sim::plan::{Death, Fault, Shape, Target, Timed};
@@ -9,7 +11,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 10] = [
+const ALL: [(&str, Scenario); 14] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -20,14 +22,19 @@ const ALL: [(&str, Scenario); 10] = [
     ("restart-storm", restart_storm),
     ("snapshot-cut", snapshot_cut),
     ("usurpers", usurpers),
+    ("moving-snapshot", moving_snapshot),
+    ("damaged-snapshot", damaged_snapshot),
+    ("unheard-follower", unheard_follower),
+    ("torn-tails", torn_tails),
 ];
 
-/// The scenarios of a plan. One of them changes when snapshots are taken.
+/// The scenarios of a plan. Some of them change limits and the load.
 pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
     let mut all = Vec::new();
+    let victims = victims(shape, streams);
     for (name, scenario) in ALL {
         let rng = streams.rng(&format!("swarm/scenario/{name}"), [0; 3]);
-        let mut scene = Scene { shape, rng, faults: Vec::new() };
+        let mut scene = Scene { shape, rng, victims: victims.clone(), faults: Vec::new() };
         if one_in(&mut scene.rng, 5) {
             let at = Micros(scene.rng.between(0, scene.shape.span.0 * 3 / 4));
             scenario(&mut scene, at);
@@ -40,6 +47,8 @@ pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
 struct Scene<'a> {
     shape: &'a mut Shape,
     rng: Rng,
+    /// Whose disks may be damaged.
+    victims: Vec<NodeId>,
     faults: Vec<Timed>,
 }
 
@@ -72,6 +81,38 @@ impl Scene<'_> {
     /// A node that votes.
     fn voter(&mut self) -> Target {
         node(self.rng.between(1, self.shape.voters + 1))
+    }
+
+    /// Both ways.
+    fn part(&mut self, at: Micros, one: &[Target], other: &[Target], span: Micros) {
+        self.cut(at, one.to_vec(), other.to_vec(), span);
+        self.cut(at, other.to_vec(), one.to_vec(), span);
+    }
+
+    /// A node that is struck, and all others.
+    fn alone(&mut self) -> (Target, Vec<Target>) {
+        let late = if self.shape.observers > 0 && one_in(&mut self.rng, 3) { node(self.nodes()) } else { self.voter() };
+        (late, (1..=self.nodes()).map(node).filter(|n| *n != late).collect())
+    }
+
+    /// Snapshots are taken all the time and nothing is kept below them; perhaps they go in many pieces.
+    fn many_snapshots(&mut self) {
+        let m = &mut self.shape.machine;
+        m.snapshot_entries = m.snapshot_entries.min(log(&mut self.rng, 4, 32));
+        m.tail_entries = m.tail_entries.min(4);
+        if self.shape.timing.limits == 0 {
+            self.shape.timing.limits = self.rng.between(1, 1 << 32);
+        }
+    }
+
+    /// So many operations in a second, or fewer where limits are so tight that each may take a round trip of its own; of values
+    /// that the links carry as they did before.
+    fn busy(&mut self, per_second: u64) {
+        let Shape { net, machine, load, .. } = &mut *self.shape;
+        let most = (300_000 / round_us(net.delay_us, net.jitter_us, machine).max(1)).max(5);
+        let per_second = per_second.max(load.per_second).min(most);
+        load.value_bytes = (load.value_bytes * load.per_second / per_second.max(load.per_second)).max(16);
+        load.per_second = per_second;
     }
 
     fn cut(&mut self, at: Micros, from: Vec<Target>, to: Vec<Target>, span: Micros) {
@@ -173,11 +214,9 @@ fn restart_storm(s: &mut Scene<'_>, mut at: Micros) {
 fn snapshot_cut(s: &mut Scene<'_>, at: Micros) {
     s.shape.machine.snapshot_entries = s.shape.machine.snapshot_entries.min(32);
     s.shape.machine.tail_entries = s.shape.machine.tail_entries.min(4);
-    let late = if s.shape.observers > 0 && one_in(&mut s.rng, 3) { node(s.nodes()) } else { s.voter() };
-    let rest: Vec<_> = (1..=s.nodes()).map(node).filter(|n| *n != late).collect();
+    let (late, rest) = s.alone();
     let away = s.elections(200, 1000);
-    s.cut(at, vec![late], rest.clone(), away);
-    s.cut(at, rest, vec![late], away);
+    s.part(at, &[late], &rest, away);
     let mut at = at.after(away);
     for _ in 0..s.rng.between(2, 9) {
         at = at.after(s.elections(1, 100));
@@ -198,8 +237,115 @@ fn usurpers(s: &mut Scene<'_>, mut at: Micros) {
         let with = s.rng.between(0, s.nodes());
         let (few, many): (Vec<_>, Vec<_>) = s.others().into_iter().partition(|other| *other == Target::Other(with));
         let few = [vec![Target::Leader], few].concat();
-        s.cut(at, few.clone(), many.clone(), span);
-        s.cut(at, many, few, span);
+        s.part(at, &few, &many, span);
         at = at.after(span).after(s.elections(1, 100));
+    }
+}
+
+/// A node is brought level by a snapshot, through a link on which that takes so long that the next ones are there before it
+/// has arrived; meanwhile disks stall, sessions break, and who sends it changes.
+fn moving_snapshot(s: &mut Scene<'_>, mut at: Micros) {
+    s.many_snapshots();
+    s.busy(50);
+    let (late, rest) = s.alone();
+    let link = Micros(s.election().0 / 4);
+    for _ in 0..s.rng.between(2, 6) {
+        let away = s.elections(100, 400);
+        s.part(at, &[late], &rest, away);
+        at = at.after(away);
+        let span = s.elections(100, 600);
+        let delay = log_span(&mut s.rng, Micros(1000), link);
+        s.add(at, Fault::Slow { from: Target::Leader, to: late, delay, span });
+        for _ in 0..s.rng.between(1, 8) {
+            let (when, short) = (at.after(s.elections(1, 300)), s.elections(2, 60));
+            let fault = match s.rng.between(0, 7) {
+                0 => Fault::Crash { node: Target::Leader, how: Death::Kill, back: short },
+                1 => Fault::Crash { node: late, how: Death::Power, back: short },
+                2 => Fault::Stall { node: late, span: short },
+                3 => Fault::Stall { node: Target::Leader, span: short },
+                4 => Fault::SlowDisk { node: late, delay: Micros(link.0 / 4), span },
+                5 => Fault::Pause { node: late, span: short },
+                _ => Fault::Reset { a: late, b: Target::Leader },
+            };
+            s.add(when, fault);
+        }
+        at = at.after(span);
+    }
+}
+
+/// A snapshot is damaged on a disk while it is sent, or while it comes in. Only disks are struck that may lose what they had.
+fn damaged_snapshot(s: &mut Scene<'_>, mut at: Micros) {
+    let victims = std::mem::take(&mut s.victims);
+    if victims.is_empty() {
+        return;
+    }
+    s.many_snapshots();
+    s.busy(50);
+    for _ in 0..s.rng.between(1, 4) {
+        let victim = Target::Node(victims[s.rng.between(0, victims.len() as u64) as usize]);
+        let late = if one_in(&mut s.rng, 2) { victim } else { s.voter() };
+        let rest: Vec<_> = (1..=s.nodes()).map(node).filter(|n| *n != late).collect();
+        let away = s.elections(100, 300);
+        s.part(at, &[late], &rest, away);
+        at = at.after(away);
+        let (most, span) = (Micros(s.election().0 / 4), s.elections(100, 300));
+        let delay = log_span(&mut s.rng, Micros(1000), most);
+        s.add(at, Fault::Slow { from: Target::Leader, to: late, delay, span });
+        for _ in 0..s.rng.between(4, 16) {
+            let when = at.after(s.elections(1, 100));
+            s.add(when, Fault::BitRot { node: victim });
+        }
+        at = at.after(span);
+    }
+}
+
+/// A follower hears all and is heard by nobody: what it has is taken for missing, and sent again when it has compacted it.
+fn unheard_follower(s: &mut Scene<'_>, mut at: Micros) {
+    s.many_snapshots();
+    s.busy(50);
+    let (deaf, rest) = s.alone();
+    for _ in 0..s.rng.between(1, 6) {
+        let span = s.elections(20, 200);
+        s.cut(at, vec![deaf], rest.clone(), span);
+        if one_in(&mut s.rng, 2) {
+            s.add(at.after(span), Fault::Reset { a: deaf, b: Target::Leader });
+        }
+        at = at.after(span).after(s.elections(10, 200));
+    }
+}
+
+/// A node that may lead is cut off with much that is not committed, in small segments, on a slow disk; when it is back and
+/// has to cut its log, or while its last write is under way, its power fails.
+fn torn_tails(s: &mut Scene<'_>, mut at: Micros) {
+    s.busy(100);
+    let shape = &mut *s.shape;
+    shape.machine.segment_bytes = shape.machine.segment_bytes.min(log(&mut s.rng, 4 << 10, 16 << 10));
+    shape.load.clients = shape.load.clients.max(16);
+    shape.load.value_bytes = shape.load.value_bytes.max(log(&mut s.rng, 256, 1024));
+    shape.load.mix = [90, 0, 10, 0, 0];
+    for _ in 0..s.rng.between(3, 12) {
+        let struck = if one_in(&mut s.rng, 3) { s.voter() } else { Target::Leader };
+        let others = if struck == Target::Leader {
+            s.others()
+        } else {
+            (1..=s.nodes()).map(node).filter(|n| *n != struck).collect()
+        };
+        let span = s.elections(50, 300);
+        s.part(at, &[struck], &others, span);
+        let most = Micros(s.election().0 / 4);
+        let delay = log_span(&mut s.rng, Micros(1000), most);
+        for victim in 1..=s.shape.voters {
+            let slow = Fault::SlowDisk { node: node(victim), delay, span: span.after(s.elections(20, 100)) };
+            s.add(at, slow);
+        }
+        let back = at.after(span);
+        for _ in 0..s.rng.between(1, 4) {
+            let fails =
+                if one_in(&mut s.rng, 2) { back.after(s.elections(1, 60)) } else { at.after(s.elections(1, 50)) };
+            let victim = s.voter();
+            let short = s.elections(1, 30);
+            s.add(fails, Fault::Crash { node: victim, how: Death::Power, back: short });
+        }
+        at = back.after(s.elections(50, 300));
     }
 }

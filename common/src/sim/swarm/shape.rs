@@ -26,6 +26,7 @@ pub(super) fn standard() -> Shape {
             sync_us: 1000,
             write_us: 50,
             turn_us: 20,
+            apply_us: 20,
             segment_bytes: 1 << 20,
             snapshot_entries: 1000,
             tail_entries: 100,
@@ -40,6 +41,7 @@ pub(super) fn standard() -> Shape {
             mix: [40, 5, 15, 30, 10],
             retry_us: 2_000_000,
             duplicates: 2,
+            limits: 0,
         },
     }
 }
@@ -49,7 +51,7 @@ pub(super) fn standard() -> Shape {
 const RETRIES: u64 = 4;
 
 /// What a write costs in time, in microseconds: a round trip, and a sync at each end.
-fn round_us(delay_us: u64, jitter_us: u64, machine: &MachineShape) -> u64 {
+pub(super) fn round_us(delay_us: u64, jitter_us: u64, machine: &MachineShape) -> u64 {
     2 * (delay_us + 4 * jitter_us) + 4 * (machine.sync_us + machine.turn_us)
 }
 
@@ -109,10 +111,13 @@ fn limits(rng: &mut Rng) -> u64 {
 
 fn machine(rng: &mut Rng) -> MachineShape {
     let sync_us = log(rng, 50, 20_000);
+    let slowest = if one_in(rng, 4) { 50_000 } else { 500 };
     MachineShape {
         sync_us,
         write_us: log(rng, 1, sync_us.div_ceil(4)),
         turn_us: log(rng, 5, 500),
+        // Now and then so slow that the log is far ahead of the state.
+        apply_us: log(rng, 5, slowest),
         segment_bytes: log(rng, 4 << 10, 1 << 20),
         snapshot_entries: log(rng, 4, 10_000),
         tail_entries: if one_in(rng, 2) { 0 } else { log(rng, 1, 1000) },
@@ -124,6 +129,7 @@ fn machine(rng: &mut Rng) -> MachineShape {
 fn load(rng: &mut Rng, net: &NetShape, round: u64, election: u64) -> LoadShape {
     let per_second = log(rng, 5, 200);
     let keys = log(rng, 1, 1000);
+    let limits = limits(rng);
     // What links carry in a second, and what a snapshot may hold: beyond, a plan tests patience.
     let carried = net.window_bytes * 1_000_000 / round.max(1) / (4 * per_second);
     let most = (16 << 10).min(net.window_bytes / 8).min(carried).min((512 << 10) / keys);
@@ -135,6 +141,7 @@ fn load(rng: &mut Rng, net: &NetShape, round: u64, election: u64) -> LoadShape {
         mix: mix(rng),
         retry_us: log(rng, election, RETRIES * election),
         duplicates: if one_in(rng, 2) { log(rng, 1, 30) as u8 } else { 0 },
+        limits,
     }
 }
 

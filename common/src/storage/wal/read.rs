@@ -14,7 +14,10 @@ impl Wal {
     /// One run of the entries after `after`: at most `max_bytes` of payload, but at least one entry. None when `after`
     /// is not in the log, or nothing follows it.
     pub(crate) fn fetch(&mut self, after: LogId, max_bytes: usize) -> Result<Option<Entries>, StorageError> {
-        let Some(first) = self.ids.next(after) else { return Ok(None) };
+        let Some(first) = self.ids.next(after) else {
+            mark!("common/storage/wal/read#fetch.gone");
+            return Ok(None);
+        };
         mark!("common/storage/wal/read#fetch");
         self.write()?;
         let segment = &self.segments[self.segments.partition_point(|s| s.last < first)];
