@@ -400,6 +400,10 @@ impl Subject for Control {
         Ticks { tick_us, heartbeat_ticks }
     }
 
+    fn oracles() -> &'static [&'static str] {
+        &[]
+    }
+
     fn marks() -> &'static [&'static str] {
         &[]
     }

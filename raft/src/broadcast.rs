@@ -277,7 +277,8 @@ impl Raft {
         if round > self.reads.round() {
             return disconnect(from, "answers a round that was not begun", fx);
         }
-        (peer.active, peer.heard, peer.round) = (true, true, peer.round.max(round));
+        let active = !mutant!("R45") || peer.active || matches!(answer, Answer::Matched(id) if id > peer.matched);
+        (peer.active, peer.heard, peer.round) = (active, true, peer.round.max(round));
         match answer {
             Answer::Matched(id) => self.matched(at, id, fx),
             Answer::Conflict { refused, last, at: hint, first } => self.conflict(at, refused, last, hint, first, fx),

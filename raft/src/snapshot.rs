@@ -101,7 +101,7 @@ impl Raft {
         // with the newest each time would never end where snapshots are taken faster than they travel.
         if chunk.snapshot < base {
             fx.mark("raft/snapshot#snapshot_read.below_base");
-            if mutant!("R45") {
+            if mutant!("R46") {
                 transfer.stalled = true;
                 return;
             }

@@ -157,7 +157,7 @@ impl Leading {
         while let Some((last, weight)) = self.outstanding.front()
             && *last <= reached
         {
-            self.uncommitted -= weight;
+            self.uncommitted -= weight - u64::from(mutant!("Z40"));
             self.outstanding.pop_front();
         }
         let mut observers = false;

@@ -470,6 +470,13 @@ impl Protocol for Zab {
             return;
         }
         let before = fx.as_slice().len();
+        if mutant!("Z41")
+            && let State::Leading(l) = &self.state
+            && l.established()
+            && self.me.committed < l.summary.1
+        {
+            self.me.commit(l.summary.1, fx);
+        }
         if let Err(GiveUp(why)) = self.dispatch(input, fx) {
             self.look(why, fx);
         }
@@ -509,7 +516,9 @@ impl Protocol for Zab {
             State::Following(f) if f.in_broadcast() => Role::Observing,
             _ => Role::Looking,
         };
-        Leadership { role, leader: self.leader(), epoch: self.me.hard.current_epoch }
+        let forgets = mutant!("Z43") && role == Role::Looking;
+        let epoch = if forgets { 0 } else { self.me.hard.current_epoch };
+        Leadership { role, leader: self.leader(), epoch }
     }
 
     fn status(&self) -> Status {

@@ -20,11 +20,13 @@
 //! - Nodes tell LOOKING peers when they settle, instead of only answering their next question.
 //! - A role that ended before broadcast is not tried again at once if that happened before: the pause doubles.
 
+use common::entries::Entries;
 use common::protocol::Effect;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
 use common::{mark, mutant};
 
+use crate::broadcast::next_zxid;
 use crate::config::Config;
 use crate::core::{Fx, GiveUp, Local, Outcome, State, Zab};
 use crate::message::{Hex, Message, NodeState, Notification, Vote};
@@ -148,6 +150,13 @@ impl Zab {
             None => {}
         }
         self.fail_reads(fx);
+        if mutant!("Z42")
+            && let State::Leading(l) = &self.state
+            && l.established()
+            && let Some(id) = next_zxid(self.me.log.last(), l.epoch, 1, self.me.config.counter_max)
+        {
+            self.me.append(Entries::noop(id), fx);
+        }
         if let State::Following(f) = &self.state {
             self.me.stale_writes += f.writes_under_way();
             if f.writes_under_way() > 0 {

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::{Exit, Fail, Interrupts, Ui, run_async};
-use crate::sim_cmd::cores;
+use crate::sim_cmd::{cores, subjects};
 use hunt::{Entry, Verdict};
 
 /// The arguments of `duet mutants`.
@@ -95,7 +95,9 @@ async fn hunt_all(args: &Args, chosen: Vec<Entry>, ui: Ui) -> anyhow::Result<Exi
     let mut offs = Vec::new();
     if args.oracles && !interrupted {
         let bar = self::bar(verdicts.iter().filter(|v| v.good()).count(), ui);
-        (offs, interrupted) = oracles::each(&verdicts, from, jobs, &mut interrupts, || bar.inc(1)).await;
+        // All of them, unless only some mutants were asked for.
+        let all = if args.only.is_empty() { subjects::oracles() } else { Vec::new() };
+        (offs, interrupted) = oracles::each(&all, &verdicts, from, jobs, &mut interrupts, || bar.inc(1)).await;
         bar.finish_and_clear();
     }
     if !ui.json {

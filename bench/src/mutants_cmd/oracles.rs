@@ -43,8 +43,9 @@ impl Off {
     }
 }
 
-/// Switches off every oracle that killed something.
+/// Switches off every oracle in turn. One that has no mutant is among the results, since nothing shows that it is needed.
 pub(super) async fn each(
+    all: &[&'static str],
     verdicts: &[Verdict],
     from: u64,
     jobs: usize,
@@ -57,9 +58,51 @@ pub(super) async fn each(
         (*oracle, entry.mutant.name, without(entry, from, *runs, oracle, stop))
     };
     let (results, interrupted) = pool::each(items, jobs, interrupts, work, |_| step()).await;
-    let mut by_oracle: BTreeMap<&'static str, Vec<_>> = BTreeMap::new();
+    let mut by_oracle: BTreeMap<&'static str, Vec<_>> = all.iter().map(|o| (*o, Vec::new())).collect();
     for (oracle, name, kill) in results {
         by_oracle.entry(oracle).or_default().push((name, kill));
     }
     (by_oracle.into_iter().map(|(oracle, instead)| Off { oracle, instead }).collect(), interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::super::hunt;
+    use crate::sim_cmd::subjects;
+
+    /// Names of oracles in the strings of the sources below `dir`, where things are judged and not listed.
+    fn named(dir: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(dir).expect("the sources can be listed") {
+            let path = entry.expect("the sources can be listed").path();
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            if path.is_dir() {
+                named(&path, names);
+            } else if !["list.rs", "mutants.rs", "subject.rs", "tests.rs"].contains(&name.as_str()) {
+                let text = std::fs::read_to_string(&path).expect("a source can be read");
+                let text = text.split("\nmod tests {").next().unwrap_or_default();
+                let words = text.split('"').map(|s| s.split([':', ' ']).next().unwrap_or_default());
+                let oracle = |w: &&str| {
+                    let rest = w.strip_prefix("C-").or(w.strip_prefix("R-")).or(w.strip_prefix("Z-"));
+                    let upper = |r: &str| r.len() >= 2 && r.bytes().all(|b| b.is_ascii_uppercase());
+                    rest.is_some_and(upper) || matches!(w.as_bytes(), [b'L', b'1'..=b'9'])
+                };
+                names.extend(words.filter(oracle).map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_oracle_of_the_sources_is_listed_and_has_a_mutant() {
+        let mut found = BTreeSet::new();
+        for dir in ["common/src", "raft/src", "zab/src"] {
+            named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(dir), &mut found);
+        }
+        let listed: BTreeSet<String> = subjects::oracles().into_iter().map(str::to_owned).collect();
+        assert_eq!(listed, found, "what is listed (left) and what the sources have (right)");
+        let expected: BTreeSet<String> = hunt::all().iter().map(|e| e.mutant.oracle.to_owned()).collect();
+        assert_eq!(listed, expected, "what is listed (left) and what mutants are to be killed by (right)");
+    }
 }

@@ -23,6 +23,13 @@ pub fn protocol(plan: &Plan) -> Result<Protocol, Fail> {
     })
 }
 
+/// The names of all oracles.
+pub fn oracles() -> Vec<&'static str> {
+    let mut all = [common::sim::subject::ORACLES, raft::Raft::oracles(), zab::Zab::oracles()].concat();
+    all.sort_unstable();
+    all
+}
+
 /// Every mark that the protocol and what is below it can hit.
 pub fn marks(protocol: Protocol) -> Vec<&'static str> {
     let own = match protocol {

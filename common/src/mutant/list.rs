@@ -48,9 +48,17 @@ pub static LIST: &[Mutant] = &[
     rule("C16", "a store loaded from a snapshot has other limits than its peers'", "Schneider, CSUR 1990", "C-STATE"),
     rule("C17", "what was ready leaves after the halt", "Rebello et al., USENIX ATC 2020", "C-HALT"),
     rule("C18", "an answer is sent twice", "the client protocol", "C-ANS"),
-    rule("C19", "a forwarded command loses its last byte", "the relay's frames", "C-INT"),
-    rule("C20", "what was applied still fills the window to the state machine", "bounded queues give back", "L2"),
-    rule("C21", "a request whose client has left counts as pending for ever", "bounded queues give back", "L2"),
+    rule("C19", "a forwarded command has another last byte", "the relay's frames", "C-INT"),
+    rule("C20", "what was applied still fills the window to the state machine", "bounded queues give back", "C-RES"),
+    rule("C21", "a request whose client has left counts as pending for ever", "bounded queues give back", "C-RES"),
+    rule("C22", "requests are admitted beyond the limit", "bounded queues", "C-RES"),
+    rule(
+        "C23",
+        "a leader that lost its office answers its writes by what is applied at their indexes",
+        "Ongaro's dissertation, section 6.3",
+        "C-DUR",
+    ),
+    rule("C24", "now and then a put is answered when it is appended", "Raft, section 5.3", "C-ACK"),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),
@@ -67,7 +75,7 @@ pub static LIST: &[Mutant] = &[
     rule("D14", "entries are written behind a cut that is not durable", "Raft, figure 2: stable storage", "C-VOW"),
     real("D15", "a snapshot has its name before its bytes are synced", "consul#3362", "C-RECOV"),
     real("D16", "the log is cut before the snapshot is durable", "ClickHouse#111339", "C-RECOV"),
-    real("D17", "a snapshot's checksum is not checked", "atomix#1038", "C-STATE"),
+    real("D17", "a snapshot's checksum is not checked", "atomix#1038", "C-RECOV"),
     rule(
         "D18",
         "of several hard states saved in one batch, the first is written",
@@ -88,9 +96,11 @@ pub static LIST: &[Mutant] = &[
         "N04",
         "answers to forwarded writes are known by a number, whatever the session",
         "the relay's tokens",
-        "C-ONCE",
+        "C-DUR",
     ),
     real("N05", "a request that cannot be read ends the process", "ZOOKEEPER-2186", "C-PANIC"),
+    rule("N06", "a caller of another cluster is taken for a peer", "the handshake", "C-PEER"),
+    rule("N07", "a frame may have any length", "limits come before memory", "C-RES"),
 ];
 
 #[cfg(test)]

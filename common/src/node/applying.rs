@@ -48,6 +48,11 @@ impl Applying {
         self.handed
     }
 
+    /// What was handed over and is not applied.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
+
     pub(super) fn commit(&mut self, upto: LogId) {
         self.committed = self.committed.max(upto);
     }

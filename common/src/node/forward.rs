@@ -103,7 +103,12 @@ impl<P: Protocol> Replica<P> {
         self.tracer.receive(from.peer, relay.kind(), m);
         match relay {
             Relay::Write { token } => {
-                let body = if mutant!("C19") { body.slice(..body.len().saturating_sub(1)) } else { body };
+                let mut body = body;
+                if mutant!("C19") && body.len() > 8 {
+                    let mut other = body.to_vec();
+                    other.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+                    body = other.into();
+                }
                 let Some(ticket) = self.admit(Origin::Peer { session: from, token }, body.len()) else {
                     return Ok(());
                 };

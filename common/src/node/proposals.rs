@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::replica::Replica;
 use super::requests::Ticket;
-use crate::client::wire::Answer;
+use crate::client::wire::{Answer, Envelope};
 use crate::entries::{Batch, BatchBuilder};
 use crate::protocol::{Input as CoreInput, Protocol, Refusal};
 use crate::state_machine::Applied;
@@ -58,6 +58,11 @@ impl Writes {
         while self.in_flight.front().is_some_and(|last| *last <= upto) {
             self.in_flight.pop_front();
         }
+    }
+
+    /// Proposals that are not committed.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Who leads has changed: whoever refused does not matter any more.
@@ -167,7 +172,9 @@ impl<P: Protocol> Replica<P> {
         self.writes.in_flight.push_back(last);
         for i in 0..n as u64 {
             let Some(write) = self.writes.queue.pop_front() else { break };
-            if mutant!("C01") {
+            // (A put of this store: no other command has an answer that is known before.)
+            let now_and_then = || first.plus(i).counter.is_multiple_of(64) && is_put(&write.body);
+            if mutant!("C01") || mutant!("C24") && now_and_then() {
                 self.answer(write.ticket, Answer::Written { at: first.plus(i) }, Bytes::from_static(&[0]));
                 continue;
             }
@@ -177,6 +184,9 @@ impl<P: Protocol> Replica<P> {
 
     /// The state machine's answers, in the order of the log.
     pub(super) fn applied_answers(&mut self, answers: Vec<Applied>) {
+        if mutant!("C23") {
+            return self.answers_by_index(&answers);
+        }
         for Applied { at, answer, body } in answers {
             while let Some((place, ticket)) = self.writes.outstanding.pop_front_if(|(place, _)| *place <= at) {
                 if place == at {
@@ -189,9 +199,24 @@ impl<P: Protocol> Replica<P> {
         }
     }
 
+    /// For a seeded bug: whatever stands at its index is a write's answer.
+    fn answers_by_index(&mut self, answers: &[Applied]) {
+        let Some(newest) = answers.last().map(|a| a.at) else { return };
+        for (place, ticket) in std::mem::take(&mut self.writes.outstanding) {
+            match answers.iter().find(|a| a.at.counter == place.counter) {
+                Some(Applied { answer, body, .. }) => self.answer(ticket, answer.clone(), body.clone()),
+                None if place.epoch < newest.epoch => self.answer(ticket, Answer::Unknown, Bytes::new()),
+                None => self.writes.outstanding.push_back((place, ticket)),
+            }
+        }
+    }
+
     /// This node leads no more: its proposals may be committed by the next leader, or be lost.
     pub(super) fn abandon_proposals(&mut self) {
         self.writes.in_flight.clear();
+        if mutant!("C23") {
+            return;
+        }
         for (_, ticket) in std::mem::take(&mut self.writes.outstanding) {
             mark!("common/node/proposals#abandon_proposals.unknown");
             if mutant!("C03") {
@@ -211,4 +236,9 @@ impl<P: Protocol> Replica<P> {
             None => Some(first.deadline),
         }
     }
+}
+
+/// For a seeded bug: whether a write's answer is the same whatever the state.
+fn is_put(body: &[u8]) -> bool {
+    matches!(postcard::take_from_bytes::<Envelope>(body), Ok((Envelope::Write { .. }, [0, ..])))
 }

@@ -52,6 +52,11 @@ impl Reads {
         self.fresh.is_empty() && self.barriers.is_empty() && self.waiting.is_empty()
     }
 
+    /// Barriers that are not answered.
+    pub(super) fn in_flight(&self) -> usize {
+        self.barriers.len()
+    }
+
     /// Who leads has changed: a barrier may succeed now.
     pub(super) fn resume(&mut self) {
         self.pause = None;

@@ -222,6 +222,27 @@ impl<P: Protocol> Replica<P> {
         self.applying.handed()
     }
 
+    /// A queue that holds more than it may, if there is one: for C-RES.
+    pub(crate) fn overfull(&self) -> Option<String> {
+        let ((requests, bytes), limits) = (self.requests.pending(), &self.config);
+        [
+            ("requests", requests, limits.pending_requests),
+            ("bytes of requests", bytes, limits.pending_bytes),
+            ("proposals", self.writes.in_flight(), limits.batches_in_flight),
+            ("read barriers", self.reads.in_flight(), limits.barriers_in_flight),
+        ]
+        .into_iter()
+        .find(|(_, n, limit)| n > limit)
+        .map(|(what, n, limit)| format!("{n} {what}, at most {limit} may be under way"))
+    }
+
+    /// What still counts as under way; nothing should when nobody has asked anything for a while. For C-RES.
+    pub(crate) fn under_way(&self) -> Option<String> {
+        let ((requests, bytes), weight) = (self.requests.pending(), self.applying.weight());
+        (requests + bytes + weight > 0)
+            .then(|| format!("{requests} requests of {bytes} bytes, {weight} bytes on their way to the state machine"))
+    }
+
     /// Stops for good: what was to leave does not, and nothing is taken in any more.
     pub(super) fn halt(&mut self, why: String) {
         if !self.halted {

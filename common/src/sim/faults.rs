@@ -1,8 +1,8 @@
 //! Faults begin and end.
 
 use super::outcome::ChartWhat;
-use super::plan::{Death, DiskCall, Fault, Target};
-use super::subject::Subject;
+use super::plan::{Death, DiskCall, Fault, Hostile, Lie, Target};
+use super::subject::{Subject, Violation};
 use super::world::{Event, NEVER, World};
 use crate::storage::mem_fs::{Call, Fault as FsFault};
 use crate::types::{Micros, NodeId, Role};
@@ -64,6 +64,8 @@ impl<P: Subject> World<'_, P> {
             | Fault::Corrupt { .. }
             | Fault::Slow { .. }
             | Fault::Narrow { .. } => self.net_fault(i, &fault),
+            Fault::Hostile { from, to, bytes } => self.hostile(i, *from, *to, *bytes),
+            Fault::Stranger { from, to, lie } => self.stranger(*from, *to, *lie),
             _ => self.disk_fault(i, &fault),
         }
     }
@@ -145,11 +147,35 @@ impl<P: Subject> World<'_, P> {
         self.schedule_turn(host, self.now);
     }
 
+    /// Two nodes, if there are two.
+    fn pair(&self, a: Target, b: Target) -> Option<(NodeId, NodeId)> {
+        let (a, b) = (self.resolve(a)?, self.resolve(b)?);
+        (a != b).then(|| (self.hosts[a].id, self.hosts[b].id))
+    }
+
+    /// What comes of it is seen when it arrives.
+    fn hostile(&mut self, i: usize, from: Target, to: Target, bytes: Hostile) {
+        let Some((from, to)) = self.pair(from, to) else { return };
+        let draw = self.streams.draw("hostile", [i as u64, 0, 0]);
+        if self.net.hostile(to, from, bytes, draw, self.now) {
+            self.bit("hostile");
+        }
+    }
+
+    /// C-PEER: nobody is taken for a peer who is none.
+    fn stranger(&mut self, from: Target, to: Target, lie: Lie) {
+        let Some((from, to)) = self.pair(from, to) else { return };
+        let member = self.hosts[from.0 as usize - 1].member;
+        if let Some(taken) = self.net.stranger(from, to, member, Some(lie)) {
+            self.bit("stranger");
+            if taken {
+                let what = format!("{to} takes somebody for {from} whose {lie:?} is not {from}'s");
+                self.judge(Err(Violation::new("C-PEER", what)));
+            }
+        }
+    }
+
     fn net_fault(&mut self, i: usize, fault: &Fault) {
-        let pair = |world: &Self, a: Target, b: Target| -> Option<(NodeId, NodeId)> {
-            let (a, b) = (world.resolve(a)?, world.resolve(b)?);
-            (a != b).then(|| (world.hosts[a].id, world.hosts[b].id))
-        };
         let now = self.now;
         match fault {
             Fault::Cut { from, to, span } => {
@@ -164,7 +190,7 @@ impl<P: Subject> World<'_, P> {
                 self.lasts(i, *span, Struck::Links(links));
             }
             Fault::Reset { a, b } => {
-                if let Some((a, b)) = pair(self, *a, *b) {
+                if let Some((a, b)) = self.pair(*a, *b) {
                     self.net.reset(a, b, now);
                 }
             }
@@ -174,7 +200,7 @@ impl<P: Subject> World<'_, P> {
             | Fault::Corrupt { from, to, span, .. }
             | Fault::Slow { from, to, span, .. }
             | Fault::Narrow { from, to, span, .. } => {
-                if let Some((a, b)) = pair(self, *from, *to) {
+                if let Some((a, b)) = self.pair(*from, *to) {
                     self.lasts(i, *span, Struck::Links(vec![(a, b)]));
                     self.set_weather(fault, a, b);
                 }

@@ -226,6 +226,13 @@ fn recovered<P: Subject>(running: &Running<P>, left: &Left<P::Hard>, lied: bool)
     let core = running.replica.core();
     let (log, snapshot) = (core.log(), running.apply.worker.applier().applied());
     let truth = &left.truth;
+    if !log.contains(snapshot) {
+        return Err(format!(
+            "keeps a log from {} to {} that contradicts its snapshot {snapshot}",
+            log.base(),
+            log.last()
+        ));
+    }
     // A damaged snapshot may be passed over where the log still has what it covered.
     if snapshot < truth.snapshot && !(lied && log.contains(truth.snapshot)) {
         return Err(format!("starts from the snapshot {snapshot}, and had {}", truth.snapshot));

@@ -76,6 +76,13 @@ impl<P: Subject> World<'_, P> {
         if changes > 1 && !self.broken() {
             return self.dead("L4", &format!("{changes} changes of leaders in quiet times"), fits(self));
         }
+        for host in 0..self.hosts.len() {
+            let under_way = self.hosts[host].running.as_ref().and_then(|r| r.replica.under_way());
+            if let Some(what) = under_way {
+                let what = format!("{} has {what}, long after the last was answered", self.hosts[host].id);
+                self.judge(Err(Violation::new("C-RES", what)));
+            }
+        }
         let verdict = self.clients.witness().finish();
         self.judge(verdict);
     }

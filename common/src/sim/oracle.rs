@@ -7,11 +7,13 @@
 //! | C-STATE | nodes that applied the same entries have the same state |
 //! | C-MONO | epoch and commit point never go back while a node runs, and hard epochs not over a restart |
 //! | C-RECOV | a node that starts again has everything that was durable, or refuses to start on a damaged disk |
+//! | C-RES | nothing holds more than its limits, and what was held is given back |
+//! | C-PEER | only what peers of this cluster say is heard |
 //! | C-HALT | a node stops itself only for a reason, and says nothing afterwards |
 //! | C-NBT | nobody breaks the rules of the protocol so that a peer ends the session |
 //! | C-PANIC | nothing panics |
 //!
-//! C-VOW and the rules of each protocol stand in its own [`Oracle`](super::subject::Oracle); C-LIN, C-SEQ, C-ONCE and
+//! L1 to L4 stand in [`liveness`](super::liveness), C-VOW and the rules of each protocol stand in its own [`Oracle`](super::subject::Oracle); C-LIN, C-SEQ, C-ONCE and
 //! C-DUR in [`witness`](super::witness).
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;

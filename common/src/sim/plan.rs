@@ -185,6 +185,10 @@ pub enum Fault {
     Slow { from: Target, to: Target, delay: Micros, span: Micros },
     /// No more than so many bytes fit on the link; the rest waits at the sender.
     Narrow { from: Target, to: Target, bytes: u64, span: Micros },
+    /// Bytes that are no frame come to `to` in the session that it has with `from`.
+    Hostile { from: Target, to: Target, bytes: Hostile },
+    /// Somebody who says that he is `from` calls `to`, and is not.
+    Stranger { from: Target, to: Target, lie: Lie },
     /// The disk takes no operation to its end.
     Stall { node: Target, span: Micros },
     /// The disk answers late, by so much for each operation.
@@ -209,6 +213,31 @@ pub enum Fault {
     Drift { node: Target, per_mille: i16, span: Micros },
     /// The node's clock jumps ahead.
     Jump { node: Target, by: Micros },
+}
+
+/// What comes instead of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Hostile {
+    Garbage,
+    TooLong,
+    /// The beginning of a frame; what follows in the session is taken for the rest of it.
+    BrokenOff,
+    /// A length, large and allowed, with a checksum that is not its own.
+    WrongLength,
+}
+
+/// What a stranger says that is not so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Lie {
+    Cluster,
+    Protocol,
+    Version,
+    /// Whom he believes to have called.
+    Called,
+    /// Voter or observer.
+    Member,
 }
 
 /// A call of the disk that can fail.

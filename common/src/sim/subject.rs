@@ -24,6 +24,12 @@ impl Violation {
     }
 }
 
+/// The names of the oracles of every protocol. Those of one alone are [`Subject::oracles`].
+pub const ORACLES: &[&str] = &[
+    "C-ACK", "C-ANS", "C-DUR", "C-HALT", "C-INT", "C-LIN", "C-MONO", "C-NBT", "C-ONCE", "C-PANIC", "C-PEER",
+    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4",
+];
+
 /// The timing of a simulated cluster, in a protocol's own terms once [`Subject::config`] has read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -43,6 +49,9 @@ pub trait Subject: Protocol {
 
     /// The configuration for a simulated cluster: these timers, and limits that follow from `timing.limits`.
     fn config(timing: &Timing) -> Self::Config;
+
+    /// The names of its oracles, those that are not of every protocol.
+    fn oracles() -> &'static [&'static str];
 
     /// Every mark its code can hit; a test compares it with the sources.
     fn marks() -> &'static [&'static str];

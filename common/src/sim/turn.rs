@@ -193,7 +193,7 @@ impl<P: Subject> World<'_, P> {
         Micros(net.delay_us).after(self.time("client", host, net.jitter_us))
     }
 
-    /// After a turn: C-MONO, the protocol's own oracles, and who leads.
+    /// After a turn: C-MONO, C-RES, the protocol's own oracles, and who leads.
     fn look(&mut self, host: usize) {
         let now = self.now;
         let id = self.hosts[host].id;
@@ -205,6 +205,9 @@ impl<P: Subject> World<'_, P> {
             let (e, c) = (running.epoch, running.committed);
             let what = format!("{id} goes back from epoch {e}, commit {c} to {}, {committed}", led.epoch);
             verdict = Err(Violation::new("C-MONO", what));
+        }
+        if let Some(what) = running.replica.overfull() {
+            verdict = verdict.and(Err(Violation::new("C-RES", format!("{id} has {what}"))));
         }
         let moved = committed != running.committed;
         (running.epoch, running.committed) = (led.epoch, committed);
@@ -338,7 +341,10 @@ impl<P: Subject> World<'_, P> {
 
     /// Something came over the network.
     pub(super) fn arrival(&mut self) {
-        let Some(arrival) = self.net.next(self.now) else { return };
+        let arrival = self.net.next(self.now);
+        let verdict = self.net.verdict();
+        self.judge(verdict);
+        let Some(arrival) = arrival else { return };
         let host = arrival.to.0 as usize - 1;
         let (to, sent) = (arrival.to, arrival.sent);
         match arrival.event {

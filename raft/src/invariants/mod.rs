@@ -19,7 +19,6 @@
 //! | R-DUR | what is committed is durable on a quorum of voters: on their disks, whatever they believe |
 //! | R-IDX | nextIndex > matchIndex; matchIndex only grows in a term |
 //! | R-MONO | term and commitIndex never go back while a node runs, the durable term never at all |
-//! | R-SNAP | a snapshot ends with a committed entry |
 //! | R-RD | a read index is at or after everything committed anywhere when it was asked for |
 //! | R-ORD | the marks of one log are in order: base, snapshot, applied, committed, last |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |

@@ -31,6 +31,7 @@ pub const MUTANTS: &[Mutant] = &[
     real("R33", "C-NBT", "lightraft#10", "a leader of an earlier term is followed"),
     real("R41", "L3", "etcd#8501", "a leader is not told that its term is over"),
     rule("R44", "C-VOW", "Raft 5.2", "the answer to an earlier save is taken for the latest one's"),
+    rule("R45", "L4", "Raft thesis 6.2", "only who acknowledges something new counts as alive"),
     // Replication.
     real("R05", "C-NBT", "raftos#26", "entries that match are cut when they come again"),
     rule("R06", "R-DUR", "Raft fig. 2 matchIndex", "any acknowledgement counts for all that was sent"),
@@ -66,7 +67,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Snapshots.
     real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
     rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),
-    rule("R45", "L3", "was here once", "a snapshot that the log was cut above is read and passed over for ever"),
+    rule("R46", "L3", "was here once", "a snapshot that the log was cut above is read and passed over for ever"),
 ];
 
 #[cfg(test)]

@@ -44,7 +44,6 @@ struct Seen {
     term: u64,
     leads: bool,
     committed: LogId,
-    snapshot: LogId,
     /// The last entry of its log; everything up to it was looked at.
     last: LogId,
     /// What a leader knew of its voters.
@@ -86,7 +85,6 @@ impl Oracle {
         } else {
             Ok(())
         };
-        let snapshot = if raft.snapshot == seen.snapshot { Ok(()) } else { self.look_at_snapshot(r, raft.snapshot) };
         let complete = match self.committed.last().filter(|id| leads && id.epoch <= term) {
             None => Ok(()),
             Some(newest) => {
@@ -94,9 +92,9 @@ impl Oracle {
                 r.hold("R-LC", has, || format!("leads term {term} without {newest}, which is committed"))
             }
         };
-        (seen.term, seen.leads, seen.committed, seen.snapshot) = (term, leads, commit, raft.snapshot);
+        (seen.term, seen.leads, seen.committed) = (term, leads, commit);
         let own = disk.and(back).and(mono).and_then(|()| check(raft));
-        own.and(office).and(entries).and(peers).and(commits).and(snapshot).and(complete)
+        own.and(office).and(entries).and(peers).and(commits).and(complete)
     }
 
     /// currentTerm never goes back on disk, and within a term a vote stays (section 5.2).
@@ -207,12 +205,6 @@ impl Oracle {
         found
     }
 
-    fn look_at_snapshot(&self, r: Rules, snapshot: LogId) -> Result<(), Violation> {
-        let is = snapshot.counter.checked_sub(1).map(|i| self.committed.get(i as usize));
-        let holds = is.map_or(snapshot == LogId::ZERO, |id| id == Some(&snapshot));
-        r.hold("R-SNAP", holds, || format!("a snapshot ends with {snapshot}, and {is:?} is committed there"))
-    }
-
     /// The read index of an answer is not before anything that was committed when the question left.
     fn look_at_read(&mut self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Violation> {
         match message {
@@ -255,10 +247,9 @@ impl subject::Oracle<Raft> for Oracle {
         let what = || format!("starts with {is:?}, and {was:?} is on disk");
         let term = r.hold("R-MONO", is.term >= was.term, what);
         let vote = r.hold("R-ES", is.term != was.term || is.voted_for == was.voted_for, what);
-        let snapshot = self.look_at_snapshot(r, raft.snapshot);
-        (seen.term, seen.committed, seen.snapshot) = (raft.hard.term, raft.committed, raft.snapshot);
+        (seen.term, seen.committed) = (raft.hard.term, raft.committed);
         self.nodes.insert(raft.id, seen);
-        check(raft).and(disk).and(term).and(vote).and(snapshot)
+        check(raft).and(disk).and(term).and(vote)
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -461,20 +452,6 @@ mod tests {
         again.raft.hard = hard(3, Some(C));
         let truth = disk(&again.raft);
         assert_eq!(oracle.booted(&again.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-ES"));
-    }
-
-    #[test]
-    fn a_snapshot_of_something_else() {
-        let mut oracle = Oracle::new(&voters());
-        look(&mut oracle, &committed(A, &[1, 1], id(1, 2)).raft).unwrap();
-        let mut b = committed(B, &[1, 2], id(1, 1));
-        look(&mut oracle, &b.raft).unwrap();
-        (b.raft.snapshot, b.raft.applied) = (id(1, 1), id(1, 1));
-        look(&mut oracle, &b.raft).unwrap();
-        let log = crate::testing::log_of(&[1, 2]);
-        let wrong = Lab::with(C, log, id(2, 2), crate::Config::default());
-        let truth = disk(&wrong.raft);
-        assert_eq!(oracle.booted(&wrong.raft, Member::Voter, &truth).map_err(|v| v.oracle), Err("R-SNAP"));
     }
 
     #[test]

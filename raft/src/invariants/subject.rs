@@ -21,6 +21,10 @@ impl Subject for Raft {
         if timing.limits == 0 { config } else { tight(config, &mut Rng::new(timing.limits)) }
     }
 
+    fn oracles() -> &'static [&'static str] {
+        &["R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS"]
+    }
+
     fn marks() -> &'static [&'static str] {
         MARKS
     }

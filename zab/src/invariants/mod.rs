@@ -111,7 +111,7 @@ fn guard_following(me: &Local, f: &Following) -> Check {
         "Z-PFX: nothing of a later epoch than the leader's",
         f.stage < Stage::Syncing || me.log.last().epoch <= f.epoch.max(me.log.base().epoch),
     )?;
-    rule("reads are bounded", f.reads.len() <= me.config.reads_max)
+    rule("C-RES: reads are bounded", f.reads.len() <= me.config.reads_max)
 }
 
 fn guard_leading(me: &Local, l: &Leading) -> Check {
@@ -120,7 +120,7 @@ fn guard_leading(me: &Local, l: &Leading) -> Check {
     rule("C-VOW: R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;
-    rule("reads are bounded", l.reads.len() <= me.config.reads_max + l.learners.len() * 2)?;
+    rule("C-RES: reads are bounded", l.reads.len() <= me.config.reads_max + l.learners.len() * 2)?;
     if !l.established() {
         // J4: what followers are compared with and sent must not move.
         rule("Z-INIT: the log stands still before NEWLEADER's quorum", {
@@ -158,7 +158,7 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
         rule("members are who the ensemble says", (x.member == Member::Voter) == me.voters.contains(*id))?;
         rule("acknowledged <= sent", x.acked <= x.sent)?;
         rule("a queue is counted", x.in_flight.iter().map(|(_, w)| w).sum::<u64>() == x.in_flight_bytes)?;
-        rule("a queue is bounded", x.in_flight_bytes <= me.config.queue_max_bytes)?;
+        rule("C-RES: a queue is bounded", x.in_flight_bytes <= me.config.queue_max_bytes)?;
         if x.member == Member::Voter && x.progress >= Progress::NewLeader {
             rule("Z-PFX: the live stream has no gap", x.sent == me.log.last())?;
         }

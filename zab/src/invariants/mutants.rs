@@ -84,7 +84,7 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z31", "a proposal is acknowledged before it is durable", "Zab 1.0, broadcast step 2 (R7)", "C-VOW"),
     rule("Z32", "a leader counts its own disk before it has the proposal", "Zab 1.0, broadcast step 3 (R8)", "Z-DUR"),
     rule("Z33", "a leader counts itself before its currentEpoch is durable", "Zab 1.0, synchronisation (R6)", "Z-INIT"),
-    rule("Z34", "a follower's queue grows without an end", "LearnerHandler's unbounded queue", "Z-NBT"),
+    rule("Z34", "a follower's queue grows without an end", "LearnerHandler's unbounded queue", "C-RES"),
     rule(
         "Z35",
         "a leader ignores that a follower has promised a later epoch, which then refuses it for ever",
@@ -99,10 +99,22 @@ pub const MUTANTS: &[Mutant] = &[
         "Z-LEAD",
     ),
     rule("Z38", "a follower takes its own commit point for the leader's", "ZooKeeper reads without sync", "C-LIN"),
-    rule(
-        "Z39",
-        "messages of an earlier attempt are taken for the present one's",
-        "one FIFO connection per attempt",
-        "C-NBT",
-    ),
+    real("Z40", "a byte of each proposal counts as uncommitted for ever", "etcd#10199", "Z-NBT"),
+    rule("Z41", "a leader begins to broadcast before it has delivered its initial history", "Zab 1.0, R6", "Z-PI"),
+    rule("Z42", "a leader that gives up puts an entry of its own in its log", "integrity", "Z-INT"),
+    rule("Z43", "a node that looks for a leader forgets its epoch", "monotonic epochs", "C-MONO"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use common::mark::sources::named_in_sources;
+
+    use super::*;
+
+    #[test]
+    fn the_list_is_what_the_sources_ask_for() {
+        let names: Vec<&str> = MUTANTS.iter().map(|m| m.name).collect();
+        let asked = named_in_sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src"), "mutant!(\"");
+        assert_eq!(names, asked);
+    }
+}

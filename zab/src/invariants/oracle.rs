@@ -23,6 +23,7 @@
 
 use std::collections::BTreeMap;
 
+use common::entries::{Entries, EntryKind};
 use common::log::Span;
 use common::quorum::Voters;
 use common::sim::subject::{Oracle, Violation};
@@ -187,12 +188,20 @@ impl ZabOracle {
         }
         let seen = if log.contains(watch.in_memory) { watch.in_memory } else { Zxid::ZERO };
         watch.in_memory = last;
-        // A leader may have proposed and lost its role in the same turn.
         if let Some(reign) = self.reigns.get_mut(&last.epoch)
             && reign.leader == node
             && last.counter > reign.proposed
         {
+            // A leader may have proposed and lost its role in the same turn; it proposes commands only.
+            let known = Zxid::new(last.epoch, reign.proposed);
+            let leads = matches!(core.state, State::Leading(_));
+            let strange = |run: &Entries| run.kind() != EntryKind::Command;
+            let runs = if leads { None } else { log.cached(log.floor(known).unwrap_or(known), last) };
             reign.proposed = last.counter;
+            if runs.is_some_and(|runs| runs.iter().any(strange)) {
+                let what = format!("{node} has {last} in its memory, which it put there without broadcasting it");
+                return Err(Violation::new("Z-INT", what));
+            }
         }
         self.look_at_spans(node, "memory", log.base(), log.spans(), seen)
     }

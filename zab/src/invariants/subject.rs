@@ -15,6 +15,10 @@ impl Subject for Zab {
         config(timing)
     }
 
+    fn oracles() -> &'static [&'static str] {
+        &["Z-AGR", "Z-DUR", "Z-EPOCH", "Z-INIT", "Z-INT", "Z-LEAD", "Z-LPO", "Z-NBT", "Z-PFX", "Z-PI", "Z-ZXID"]
+    }
+
     fn marks() -> &'static [&'static str] {
         MARKS
     }

@@ -293,7 +293,9 @@ impl Leading {
     fn establish(&mut self, me: &mut Local, fx: &mut Fx) {
         fx.mark("zab/recovery#establish");
         self.enter(Stage::Broadcast, me, fx);
-        me.commit(self.summary.1, fx);
+        if !mutant!("Z41") {
+            me.commit(self.summary.1, fx);
+        }
         me.settle_vote(self.epoch, fx);
         let synced: Vec<NodeId> =
             self.learners.iter().filter(|(_, l)| l.progress == Progress::Synced).map(|(id, _)| *id).collect();
@@ -305,7 +307,10 @@ impl Leading {
     fn send_up_to_date(&mut self, me: &Local, to: NodeId, fx: &mut Fx) {
         if let Some(l) = self.learners.get_mut(&to) {
             // The commit point of now, not that of NEWLEADER: commits may have come in between (DSN paper, COMMIT-LD).
-            let zxid = if mutant!("Z02") { l.sent } else { me.committed.min(l.sent) };
+            let mut zxid = if mutant!("Z02") { l.sent } else { me.committed.min(l.sent) };
+            if mutant!("Z41") {
+                zxid = me.committed.max(self.summary.1).min(l.sent);
+            }
             fx.send(to, Message::UpToDate { attempt: l.info.attempt, zxid });
             if let Some(report) = &mut l.sync {
                 report.took_us.get_or_insert(me.now.since(l.sync_began).0);
@@ -351,7 +356,7 @@ impl Leading {
     /// A message of a learner's attempt.
     pub(crate) fn on_message(&mut self, me: &mut Local, from: NodeId, message: &Message, fx: &mut Fx) -> Outcome {
         let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
-        if message.attempt() != Some(l.info.attempt) && !mutant!("Z39") {
+        if message.attempt() != Some(l.info.attempt) {
             return Ok(());
         }
         l.heard_at = me.now;

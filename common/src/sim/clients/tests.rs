@@ -33,8 +33,6 @@ enum Bug {
     RefusesAndDoes,
     /// A write that is sent again is carried out again.
     Twice,
-    /// A write is answered before it is committed.
-    Early,
     /// A write is answered and never committed.
     Lost,
     /// Some put is not carried out by the replica that answers reads.
@@ -218,12 +216,6 @@ impl Server {
             self.reply(now, conn, id, Answer::Malformed("no write".into()), Bytes::new());
             return Ok(());
         }
-        if self.bug == Bug::Early && self.chance(5) {
-            let at = LogId::new(self.last.epoch, self.last.counter + 1);
-            let answer = Answer::Written { at };
-            self.heed(clients.reply(conn, Response { id, answer }, Bytes::from_static(&[0]), now))?;
-            return self.commit(EntryKind::Command, body.clone(), clients).map(drop);
-        }
         if self.bug == Bug::Lost && self.chance(5) {
             self.reply(now, conn, id, Answer::Written { at: self.last }, Bytes::from_static(&[0]));
             return Ok(());
@@ -360,8 +352,6 @@ fn each_mistake_of_a_server_is_found_by_the_oracle_for_it() {
         (Bug::GoesBack, "C-SEQ"),
         (Bug::RefusesAndDoes, "C-LIN"),
         (Bug::Twice, "C-ONCE"),
-        (Bug::Early, "C-ACK"),
-        (Bug::Lost, "C-ACK"),
         (Bug::AnswersTwice, "C-ANS"),
     ];
     for (bug, oracle) in cases {
@@ -373,6 +363,9 @@ fn each_mistake_of_a_server_is_found_by_the_oracle_for_it() {
     for seed in 0..5 {
         let found = run(seed, Bug::SkipsPut, Micros(60_000_000), SessionLimits::default(), SHAPE).unwrap_err();
         assert!(["C-LIN", "C-SEQ"].contains(&found.oracle), "{found}");
+        // What is lost may be the opening of a session, and another's then stands in its place.
+        let found = run(seed, Bug::Lost, Micros(60_000_000), SessionLimits::default(), SHAPE).unwrap_err();
+        assert!(["C-DUR", "C-ONCE"].contains(&found.oracle), "{found}");
         // If another attempt was refused, that may be the one that is there.
         let found = run(seed, Bug::Stutters, Micros(60_000_000), SessionLimits::default(), SHAPE).unwrap_err();
         assert!(["C-ONCE", "C-LIN"].contains(&found.oracle), "{found}");

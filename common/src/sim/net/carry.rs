@@ -175,16 +175,22 @@ impl Net {
         let (mut bytes, mut sent, mut over) = (0, now, None);
         let conn = &mut self.conns[slot as usize];
         let d = &mut conn.dirs[dir];
+        // So many frames came before what is none.
+        let mut sane = d.poisoned.then_some(0);
         'read: while let Some(flight) = d.flights.pop_front_if(|f| f.at <= now) {
             if bytes == 0 {
                 sent = flight.sent;
+            }
+            match &flight.cargo {
+                Cargo::Bytes(piece) => bytes += piece.len() as u64,
+                Cargo::Hostile(_) => sane = sane.or(Some(frames.len())),
+                _ => {}
             }
             match flight.cargo {
                 Cargo::Confirm => {}
                 Cargo::Fin => over = Some(DownReason::Closed),
                 Cargo::Reset => over = Some(DownReason::Lost("reset".to_owned())),
-                Cargo::Bytes(piece) => {
-                    bytes += piece.len() as u64;
+                Cargo::Bytes(piece) | Cargo::Hostile(piece) => {
                     d.decoder.feed(piece);
                     loop {
                         match d.decoder.next_frame() {
@@ -202,12 +208,10 @@ impl Net {
                 }
             }
         }
-        let missing = d.decoder.missing();
+        d.poisoned = sane.is_some();
         let end = &conn.ends[1 - dir];
         let (from, to, number) = (conn.ends[dir].node, end.node, end.number);
-        if missing > self.frames.max_frame as usize {
-            self.excess = Some((NodeId(to as u64), missing as u64));
-        }
+        self.look_at_decoder(slot, dir, sane.is_some_and(|n| frames.len() > n));
         if frames.is_empty() {
             self.spare.push(frames);
         } else {

@@ -37,6 +37,8 @@ pub(super) enum Cargo {
     Confirm,
     /// A piece of the byte stream.
     Bytes(Bytes),
+    /// What no peer sent.
+    Hostile(Bytes),
     /// FIN: there is no more.
     Fin,
     /// RST: whatever there was, it is no more.
@@ -57,6 +59,7 @@ pub(super) struct Flight {
 
 /// One way through a connection. Index 0 is from the dialler to the acceptor.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "facts about a stream, each of which may hold without the others")]
 pub(super) struct Dir {
     /// What the sending process keeps since the window is full.
     pub(super) queue: FrameQueue,
@@ -83,6 +86,8 @@ pub(super) struct Dir {
     /// How long the receiver endures silence.
     pub(super) patience: u64,
     pub(super) decoder: FrameDecoder,
+    /// The decoder was given what is no frame: it must give none any more.
+    pub(super) poisoned: bool,
 }
 
 /// A place for a connection, used again after its end.
@@ -113,6 +118,7 @@ impl Dir {
             heard: Micros(0),
             patience: 0,
             decoder: FrameDecoder::new(limits),
+            poisoned: false,
         }
     }
 

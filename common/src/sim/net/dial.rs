@@ -4,8 +4,6 @@
 //! own when the confirmation comes. In between either may vanish. An acceptor that still has a session with the caller
 //! gives it up then and not before: else a stranger who knows a node's id could end its sessions.
 
-use bytes::Bytes;
-
 use super::carry::{RETRANSMIT_US, exponential};
 use super::conn::{Cargo, Conn, Dir, End, State};
 use super::faults::Kind;
@@ -13,21 +11,6 @@ use super::{DownReason, Micros, Net, NodeId, PeerEvent, Session, What};
 use crate::rng::Rng;
 use crate::transport::handshake::{self, HandshakeError};
 use crate::types::Member;
-
-/// What a caller that is no node of this cluster says of itself.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// Its cluster; [`CLUSTER`](super::CLUSTER) is this one's.
-    pub cluster: String,
-    /// Its protocol.
-    pub protocol: String,
-    /// The id it claims.
-    pub from: NodeId,
-    /// The id it believes to have called.
-    pub to: NodeId,
-    /// What it claims to be.
-    pub member: Member,
-}
 
 impl Net {
     /// Dials at this time. Whatever dialling of this pair was in progress is void.
@@ -208,35 +191,6 @@ impl Net {
         self.link_mut(to, from).current = Some(slot);
         let session = Session { peer: NodeId(from as u64), number };
         self.say(to, PeerEvent::Up { session, member }, sent);
-        true
-    }
-
-    /// Somebody from elsewhere calls a node, says `bytes` if it is taken, and closes. Whether it was taken: it then has
-    /// the place of the node whose id it claims, at the node it called.
-    pub fn intrude(&mut self, to: NodeId, claim: &Claim, bytes: Bytes, now: Micros) -> bool {
-        self.clock = now;
-        let (Some(from), Some(called)) = (self.place(claim.from), self.place(to)) else { return false };
-        let mut stranger = self.identity(&claim.cluster, claim.from, claim.member);
-        stranger.protocol.clone_from(&claim.protocol);
-        let host = &self.hosts[called];
-        let (Some(me), true, false) = (&host.me, host.on, host.paused) else { return false };
-        let judged = handshake::call(&stranger, claim.to)
-            .and_then(|words| handshake::judge_call(me, handshake::read_from(&words)?));
-        if judged.is_err() {
-            if let Some(counters) = &host.counters {
-                counters.handshakes_refused.add(1);
-            }
-            return false;
-        }
-        let (number, _) = self.offer(called);
-        let ends = [
-            End { node: from, state: State::Over, number: 0, member: claim.member },
-            End { node: called, state: State::Shaking, number, member: self.member(called) },
-        ];
-        let slot = self.open(ends, now);
-        for cargo in [Cargo::Confirm, Cargo::Bytes(bytes), Cargo::Fin] {
-            self.dispatch(slot, 0, cargo, now);
-        }
         true
     }
 }

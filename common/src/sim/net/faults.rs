@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
 use super::carry::{RETRANSMIT_US, exponential};
 use super::conn::{Cargo, Flight, State};
 use super::{Micros, Net, NodeId};
@@ -209,34 +207,6 @@ impl Net {
         if let (Some(from), Some(to)) = (self.place(from), self.place(to)) {
             change(&mut self.link_mut(from, to).faults);
         }
-    }
-
-    /// Puts bytes behind what is under way from one node to the other in the session that the receiver has. False if it
-    /// has none, or one that nothing can follow in.
-    pub fn hostile(&mut self, to: NodeId, from: NodeId, bytes: Bytes, now: Micros) -> bool {
-        self.clock = now;
-        let (Some(to), Some(from)) = (self.place(to), self.place(from)) else { return false };
-        let Some(slot) = self.link(to, from).current else { return false };
-        match self.conn(slot).dir(from, to) {
-            Some(dir) if !self.conn(slot).dirs[dir].is_ended() => {
-                self.dispatch(slot, dir, Cargo::Bytes(bytes), now);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The start of a frame one byte longer than is allowed, with everything else right: for [`hostile`](Self::hostile).
-    pub fn oversized(&self) -> Bytes {
-        let length = (self.frames.max_frame + 1).to_le_bytes();
-        let words = [length, crc32c::crc32c(&length).to_le_bytes(), [0; 4], [0; 4]];
-        Bytes::copy_from_slice(words.as_flattened())
-    }
-
-    /// A node that waits for the rest of a frame larger than any may be, and how much of it: it would buffer all that
-    /// came, so its memory is in the hands of whoever sent this. For C-RES; never found while the frame's limits are kept.
-    pub fn excess(&self) -> Option<(NodeId, u64)> {
-        self.excess
     }
 
     /// How often each kind of fault made a difference: for `cut` and `reset` how many of them, for the others how many

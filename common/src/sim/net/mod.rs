@@ -24,12 +24,14 @@
 //! | `dial` | how a connection comes to be |
 //! | `carry` | sending, delivery, silence, the end |
 //! | `faults` | what goes wrong on links |
+//! | `hostile` | what no peer says |
 //! | `port` | a node's side, as [`Network`](crate::transport::Network) |
 
 mod carry;
 mod conn;
 mod dial;
 mod faults;
+mod hostile;
 mod port;
 #[cfg(test)]
 mod tests;
@@ -38,13 +40,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-pub use dial::Claim;
 pub use port::Port;
 
 use self::conn::{Conn, State};
 use self::faults::{Bites, Faults};
 use super::plan::{Death, NetShape};
 use super::stream::Streams;
+use super::subject::Violation;
 use crate::metrics::Counters;
 use crate::quorum::Voters;
 use crate::transport::handshake::{Identity, dials};
@@ -93,7 +95,7 @@ pub struct Net {
     spare: Vec<Vec<Frame>>,
     bites: Bites,
     messages: u64,
-    excess: Option<(NodeId, u64)>,
+    found: Option<Violation>,
 }
 
 /// A machine and the process on it.
@@ -189,7 +191,7 @@ impl Net {
             spare: Vec::new(),
             bites: Bites::default(),
             messages: 0,
-            excess: None,
+            found: None,
         }
     }
 

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::rng::Rng;
+use crate::sim::plan::{Hostile, Lie};
 use crate::transport::frame::{FrameError, decode_header};
 use crate::transport::{Network, channel};
 use bytes::Bytes;
@@ -455,36 +456,27 @@ fn damaged_and_hostile_bytes_end_the_session_at_the_receiver() {
     b.net.corrupt(A, B, 0);
     b.check_prefixes();
 
-    let mut b = Bench::node(10);
-    assert!(b.net.hostile(B, A, Bytes::from_static(&[0xff; 64]), Micros(b.now)));
-    b.run(10_000);
-    assert!(matches!(b.reason(2), Some(DownReason::BadFrame(FrameError::TooLarge { .. }))));
-    b.run(200_000);
-    assert!(b.net.hostile(B, A, b.net.oversized(), Micros(b.now)));
-    b.run(10_000);
-    let error = FrameError::TooLarge { found: (32 << 20) + 1, limit: 32 << 20 };
-    assert_eq!((b.reason(2), b.net.excess()), (Some(&DownReason::BadFrame(error)), None));
-    assert!(!b.net.hostile(NodeId(7), A, Bytes::new(), Micros(b.now)));
+    for (i, bytes) in
+        [Hostile::Garbage, Hostile::TooLong, Hostile::BrokenOff, Hostile::WrongLength].into_iter().enumerate()
+    {
+        let mut b = Bench::node(10);
+        assert!(b.net.hostile(B, A, bytes, i as u64, Micros(b.now)));
+        b.say(A, B, 3);
+        b.run(10_000);
+        assert!(matches!(b.reason(2), Some(DownReason::BadFrame(_))), "{bytes:?}: {:?}", b.reason(2));
+        assert_eq!(b.net.verdict(), Ok(()));
+        assert!(!b.net.hostile(NodeId(7), A, bytes, 0, Micros(b.now)));
+    }
 }
 
 #[test]
 fn strangers_are_refused_and_who_has_the_right_words_is_taken() {
     let mut b = Bench::node(11);
-    let good = Claim { cluster: CLUSTER.into(), protocol: "raft".into(), from: B, to: A, member: Member::Voter };
-    let now = Micros(b.now);
-    let bad = [
-        Claim { cluster: "other".into(), ..good.clone() },
-        Claim { protocol: "zab".into(), ..good.clone() },
-        Claim { from: NodeId(9), ..good.clone() },
-        Claim { to: B, ..good.clone() },
-        Claim { from: A, ..good.clone() },
-        Claim { member: Member::Observer, ..good.clone() },
-    ];
-    for claim in bad {
-        assert!(!b.net.intrude(A, &claim, Bytes::new(), now), "{claim:?}");
+    for lie in [Lie::Cluster, Lie::Protocol, Lie::Version, Lie::Called, Lie::Member] {
+        assert_eq!(b.net.stranger(B, A, Member::Voter, Some(lie)), Some(false), "{lie:?}");
     }
-    assert!(b.net.intrude(A, &good, Bytes::new(), now));
-    b.run(200_000);
-    assert_eq!(b.downs[0].2, DownReason::Replaced, "it took the place of the real one");
-    assert_eq!(b.up.len(), 2, "which came back");
+    assert_eq!(b.net.stranger(NodeId(9), A, Member::Voter, None), Some(false), "not a voter");
+    assert_eq!(b.net.stranger(A, A, Member::Voter, None), Some(false));
+    assert_eq!(b.net.stranger(B, A, Member::Voter, None), Some(true));
+    assert_eq!(b.net.stranger(B, NodeId(7), Member::Voter, None), None, "nobody is there");
 }

@@ -5,11 +5,11 @@ use std::fmt;
 use super::numbers::{Unit, span_text};
 use super::words::Words;
 use super::{MAX_SPAN, MAX_TARGETS, PlanError};
-use crate::sim::plan::{Death, DiskCall, Fault, Target};
+use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Target};
 use crate::types::{Micros, NodeId};
 
 /// The name of every kind of fault: the word in a plan, in counts, in documentation.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 26] = [
     "kill",
     "power-loss",
     "blackout",
@@ -22,6 +22,8 @@ pub const KINDS: [&str; 24] = [
     "corrupt",
     "slow",
     "narrow",
+    "hostile",
+    "stranger",
     "stall",
     "slow-disk",
     "disk-error",
@@ -45,6 +47,21 @@ const CALLS: [(DiskCall, &str); 6] = [
     (DiskCall::Rename, "rename"),
 ];
 
+const BYTES: [(Hostile, &str); 4] = [
+    (Hostile::Garbage, "garbage"),
+    (Hostile::TooLong, "too-long"),
+    (Hostile::BrokenOff, "broken-off"),
+    (Hostile::WrongLength, "wrong-length"),
+];
+
+const LIES: [(Lie, &str); 5] = [
+    (Lie::Cluster, "cluster"),
+    (Lie::Protocol, "protocol"),
+    (Lie::Version, "version"),
+    (Lie::Called, "called"),
+    (Lie::Member, "member"),
+];
+
 const MAX_NTH: u64 = 1_000_000;
 const MAX_BYTES: u64 = 1 << 30;
 /// A clock that loses half or gains double is past anything that keeps time.
@@ -66,6 +83,8 @@ impl Fault {
             Self::Corrupt { .. } => "corrupt",
             Self::Slow { .. } => "slow",
             Self::Narrow { .. } => "narrow",
+            Self::Hostile { .. } => "hostile",
+            Self::Stranger { .. } => "stranger",
             Self::Stall { .. } => "stall",
             Self::SlowDisk { .. } => "slow-disk",
             Self::DiskError { .. } => "disk-error",
@@ -117,7 +136,9 @@ impl Fault {
             | Self::Reorder { from, to, .. }
             | Self::Corrupt { from, to, .. }
             | Self::Slow { from, to, .. }
-            | Self::Narrow { from, to, .. } => vec![*from, *to],
+            | Self::Narrow { from, to, .. }
+            | Self::Hostile { from, to, .. }
+            | Self::Stranger { from, to, .. } => vec![*from, *to],
             Self::Cut { from, to, .. } => from.iter().chain(to).copied().collect(),
         }
     }
@@ -148,6 +169,8 @@ impl Fault {
             | Self::Drift { span, .. } => Some(span),
             Self::Jump { by, .. } => Some(by),
             Self::Reset { .. }
+            | Self::Hostile { .. }
+            | Self::Stranger { .. }
             | Self::DiskError { .. }
             | Self::ShortWrite { .. }
             | Self::BitRot { .. }
@@ -196,9 +219,8 @@ impl Fault {
             return Err(PlanError::new("fault", format!("`{kind}`"), format!("one of {}", KINDS.join(", "))));
         }
         match kind {
-            "loss" | "duplicate" | "reorder" | "corrupt" | "slow" | "narrow" | "cut" | "reset" => {
-                Self::read_link(kind, w)
-            }
+            "loss" | "duplicate" | "reorder" | "corrupt" | "slow" | "narrow" | "cut" | "reset" | "hostile"
+            | "stranger" => Self::read_link(kind, w),
             "blackout" => Ok(Self::CrashAll { back: length("back", w)? }),
             _ => {
                 let node = w.target()?;
@@ -221,6 +243,8 @@ impl Fault {
         w.keyword("->")?;
         let to = w.target()?;
         match kind {
+            "hostile" => Ok(Self::Hostile { from, to, bytes: one_of("bytes", &BYTES, w)? }),
+            "stranger" => Ok(Self::Stranger { from, to, lie: one_of("lie", &LIES, w)? }),
             "slow" => Ok(Self::Slow { from, to, delay: length("by", w)?, span: length("for", w)? }),
             "narrow" => {
                 w.keyword("to")?;
@@ -247,11 +271,7 @@ impl Fault {
             "stall" => Self::Stall { node, span: length("for", w)? },
             "slow-disk" => Self::SlowDisk { node, delay: length("by", w)?, span: length("for", w)? },
             "disk-error" => {
-                let names = CALLS.map(|(_, name)| name).join(", ");
-                let word = w.next("call", &names)?;
-                let call = CALLS.into_iter().find(|(_, name)| *name == word);
-                let (call, _) =
-                    call.ok_or_else(|| PlanError::new("call", format!("`{word}`"), format!("one of {names}")))?;
+                let call = one_of("call", &CALLS, w)?;
                 Self::DiskError { node, call, nth: nth(w)? }
             }
             "short-write" => Self::ShortWrite { node, nth: nth(w)? },
@@ -273,6 +293,19 @@ impl Fault {
 fn length(word: &'static str, w: &mut Words<'_>) -> Result<Micros, PlanError> {
     w.keyword(word)?;
     w.span(word)
+}
+
+/// What one of these words stands for.
+fn one_of<T: Copy>(field: &str, all: &[(T, &str)], w: &mut Words<'_>) -> Result<T, PlanError> {
+    let names = all.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    let word = w.next(field, &names)?;
+    let found = all.iter().find(|(_, name)| *name == word);
+    found.map(|(x, _)| *x).ok_or_else(|| PlanError::new(field, format!("`{word}`"), format!("one of {names}")))
+}
+
+/// The word for it.
+fn name_of<T: Copy + PartialEq>(all: &[(T, &'static str)], what: T) -> &'static str {
+    all.iter().find(|(x, _)| *x == what).map_or("", |(_, name)| name)
 }
 
 fn nth(w: &mut Words<'_>) -> Result<u64, PlanError> {
@@ -304,10 +337,11 @@ impl fmt::Display for Fault {
             Self::Narrow { from, to, bytes, span } => {
                 write!(f, "{kind} {from} -> {to} to {} for {}", Unit::Bytes.text(*bytes), s(span))
             }
+            Self::Hostile { from, to, bytes } => write!(f, "{kind} {from} -> {to} {}", name_of(&BYTES, *bytes)),
+            Self::Stranger { from, to, lie } => write!(f, "{kind} {from} -> {to} {}", name_of(&LIES, *lie)),
             Self::SlowDisk { node, delay, span } => write!(f, "{kind} {node} by {} for {}", s(delay), s(span)),
             Self::DiskError { node, call, nth } => {
-                let name = CALLS.into_iter().find(|(c, _)| c == call).map_or("", |(_, name)| name);
-                write!(f, "{kind} {node} {name} nth {nth}")
+                write!(f, "{kind} {node} {} nth {nth}", name_of(&CALLS, *call))
             }
             Self::ShortWrite { node, nth } | Self::LostWrite { node, nth } | Self::Misdirect { node, nth } => {
                 write!(f, "{kind} {node} nth {nth}")

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::plan::{Death, DiskCall};
+use crate::sim::plan::{Death, DiskCall, Hostile, Lie};
 use crate::sim::swarm;
 
 const SHORT: &str = "\
@@ -85,9 +85,9 @@ fn errors_name_line_field_value_and_what_is_allowed() {
             "heartbeat: 600ms is not allowed: it must be at most half of election-timeout, 1s",
         ),
         ("local 10", "local 11", "mix: a sum of 101 is not allowed: it must be parts with the sum 100"),
-        ("for 3s", "for 3", "line 32: for: `3` is not allowed: it must be a span such as 1.25s"),
-        ("nth 3", "nth 0", "line 33: nth: `0` is not allowed: it must be a whole number from 1 to 1000000"),
-        ("sync-dir", "fsync", "line 33: call: `fsync` is not allowed: it must be one of read, write, sync"),
+        ("for 3s", "for 3", "line 34: for: `3` is not allowed: it must be a span such as 1.25s"),
+        ("nth 3", "nth 0", "line 35: nth: `0` is not allowed: it must be a whole number from 1 to 1000000"),
+        ("sync-dir", "fsync", "line 35: call: `fsync` is not allowed: it must be one of read, write, sync"),
         (
             "at 1.25s",
             "at 2.25s",
@@ -98,8 +98,8 @@ fn errors_name_line_field_value_and_what_is_allowed() {
             "cut n1,n4",
             "node: n4 in `at 2s cut n1,n4 -> leader for 3s` is not allowed: it must be n1 to n3",
         ),
-        ("power-loss", "powerloss", "line 31: fault: `powerloss` is not allowed: it must be one of kill, power-loss"),
-        ("other0", "n01", "line 33: node: `n01` is not allowed"),
+        ("power-loss", "powerloss", "line 33: fault: `powerloss` is not allowed: it must be one of kill, power-loss"),
+        ("other0", "n01", "line 35: node: `n01` is not allowed"),
     ] {
         let text = SHORT.replace(from, to);
         assert_ne!(text, SHORT, "{from}");
@@ -183,7 +183,9 @@ fn fault() -> impl Strategy<Value = Fault> {
             20 => Fault::Rollback { node, back: span },
             21 => Fault::Wipe { node, back: span },
             22 => Fault::Drift { node, per_mille: drift, span },
-            _ => Fault::Jump { node, by: span },
+            23 => Fault::Jump { node, by: span },
+            24 => Fault::Hostile { from: node, to, bytes: Hostile::TooLong },
+            _ => Fault::Stranger { from: node, to, lie: Lie::Called },
         },
     )
 }

@@ -2,7 +2,7 @@
 
 use super::{log, log_span, one_in};
 use crate::rng::Rng;
-use crate::sim::plan::{Death, DiskCall, Fault, Shape, Target, Timed};
+use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Shape, Target, Timed};
 use crate::sim::plan_text::KINDS;
 use crate::sim::stream::Streams;
 use crate::types::{Micros, NodeId};
@@ -11,6 +11,9 @@ const MS: Micros = Micros::from_millis(1);
 const HOUR: Micros = Micros::from_millis(3_600_000);
 const CALLS: [DiskCall; 6] =
     [DiskCall::Read, DiskCall::Write, DiskCall::Sync, DiskCall::SyncDir, DiskCall::Create, DiskCall::Rename];
+
+const BYTES: [Hostile; 4] = [Hostile::Garbage, Hostile::TooLong, Hostile::BrokenOff, Hostile::WrongLength];
+const LIES: [Lie; 5] = [Lie::Cluster, Lie::Protocol, Lie::Version, Lie::Called, Lie::Member];
 
 /// Each kind with probability 1/2, and as often as it comes.
 pub(super) fn draw(shape: &Shape, streams: Streams) -> Vec<Timed> {
@@ -26,7 +29,7 @@ pub(super) fn draw(shape: &Shape, streams: Streams) -> Vec<Timed> {
         let most = match kind {
             "wipe" | "rollback" => 2,
             "bit-rot" | "lost-write" | "misdirect" | "disk-full" | "blackout" | "jump" => 4,
-            "disk-error" | "short-write" | "drift" => 8,
+            "disk-error" | "short-write" | "drift" | "hostile" | "stranger" => 8,
             _ => 32,
         };
         for _ in 0..(log(&mut rng, 1, most) * intensity / 16).max(1) {
@@ -67,7 +70,9 @@ impl Maker<'_> {
     fn fault(&self, kind: &str, rng: &mut Rng) -> Vec<Fault> {
         match kind {
             "cut" => self.cut(rng),
-            "reset" | "loss" | "duplicate" | "reorder" | "corrupt" | "slow" | "narrow" => self.link(kind, rng),
+            "reset" | "loss" | "duplicate" | "reorder" | "corrupt" | "slow" | "narrow" | "hostile" | "stranger" => {
+                self.link(kind, rng)
+            }
             "bit-rot" | "lost-write" | "misdirect" | "rollback" | "wipe" => self.destroyer(kind, rng),
             _ => vec![self.local(kind, rng)],
         }
@@ -106,6 +111,8 @@ impl Maker<'_> {
         let mut per_mille = |most| log(rng, 1, most) as u16;
         vec![match kind {
             "reset" => Fault::Reset { a: from, b: to },
+            "hostile" => Fault::Hostile { from, to, bytes: BYTES[per_mille(4) as usize % 4] },
+            "stranger" => Fault::Stranger { from, to, lie: LIES[per_mille(5) as usize % 5] },
             "loss" => Fault::Loss { from, to, per_mille: per_mille(300), span },
             "duplicate" => Fault::Duplicate { from, to, per_mille: per_mille(500), span },
             "reorder" => Fault::Reorder { from, to, per_mille: per_mille(300), span },

@@ -1,4 +1,6 @@
-//! Faults that come together, as they did in failures that were reported, each in one plan of five.
+//! Faults that come together, as they did in failures that were reported, in two plans of three, each in one of six.
+
+mod rare;
 
 use super::faults::victims;
 use super::shape::round_us;
@@ -11,7 +13,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 14] = [
+const ALL: [(&str, Scenario); 23] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -26,16 +28,28 @@ const ALL: [(&str, Scenario); 14] = [
     ("damaged-snapshot", damaged_snapshot),
     ("unheard-follower", unheard_follower),
     ("torn-tails", torn_tails),
+    ("rot", rare::rot),
+    ("power-at-work", rare::power_at_work),
+    ("stall-power", rare::stall_power),
+    ("late-return", rare::late_return),
+    ("late-answers", rare::late_answers),
+    ("slow-votes", rare::slow_votes),
+    ("broken-sessions", rare::broken_sessions),
+    ("laggard", rare::laggard),
+    ("crash-in-discovery", rare::crash_in_discovery),
 ];
 
 /// The scenarios of a plan. Some of them change limits and the load.
 pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
     let mut all = Vec::new();
+    if one_in(&mut streams.rng("swarm/scenarios", [0; 3]), 3) {
+        return all;
+    }
     let victims = victims(shape, streams);
     for (name, scenario) in ALL {
         let rng = streams.rng(&format!("swarm/scenario/{name}"), [0; 3]);
         let mut scene = Scene { shape, rng, victims: victims.clone(), faults: Vec::new() };
-        if one_in(&mut scene.rng, 5) {
+        if one_in(&mut scene.rng, 6) {
             let at = Micros(scene.rng.between(0, scene.shape.span.0 * 3 / 4));
             scenario(&mut scene, at);
             all.append(&mut scene.faults);
@@ -47,7 +61,7 @@ pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
 struct Scene<'a> {
     shape: &'a mut Shape,
     rng: Rng,
-    /// Whose disks may be damaged.
+    /// Whose disks may lose what they had confirmed.
     victims: Vec<NodeId>,
     faults: Vec<Timed>,
 }
@@ -220,7 +234,7 @@ fn snapshot_cut(s: &mut Scene<'_>, at: Micros) {
     let mut at = at.after(away);
     for _ in 0..s.rng.between(2, 9) {
         at = at.after(s.elections(1, 100));
-        let fault = if one_in(&mut s.rng, 4) {
+        let fault = if one_in(&mut s.rng, 2) {
             Fault::Crash { node: late, how: Death::Power, back: s.elections(1, 50) }
         } else {
             Fault::Reset { a: late, b: Target::Leader }

@@ -353,7 +353,7 @@ impl World {
     }
 
     pub(super) fn rot(&mut self, rng: &mut Rng) -> Option<(PathBuf, u64, u8)> {
-        let mut kinds: [(u64, Vec<(PathBuf, usize)>); 3] = [(6, Vec::new()), (3, Vec::new()), (1, Vec::new())];
+        let mut kinds: [(u64, Vec<(PathBuf, usize)>); 3] = [(5, Vec::new()), (3, Vec::new()), (2, Vec::new())];
         for (path, dir) in &self.dirs {
             for (name, node) in &dir.durable {
                 let path = Path::new(path).join(name);
