@@ -190,6 +190,8 @@ impl<P: Protocol> Replica<P> {
         for Applied { at, answer, body } in answers {
             while let Some((place, ticket)) = self.writes.outstanding.pop_front_if(|(place, _)| *place <= at) {
                 if place == at {
+                    let again = matches!(answer, Answer::Written { at: first } if first != place);
+                    let answer = if mutant!("C25") && again { Answer::Unknown } else { answer };
                     self.answer(ticket, answer, body);
                     break;
                 }

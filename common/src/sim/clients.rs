@@ -237,6 +237,7 @@ pub struct Clients {
     next_event: u64,
     now: Micros,
     quiet: bool,
+    quiet_since: Micros,
     known: BTreeMap<u32, Known>,
     oversize: Bytes,
     witness: Witness,
@@ -264,6 +265,7 @@ impl Clients {
             next_event: 0,
             now: Micros(0),
             quiet: false,
+            quiet_since: Micros::default(),
             known: BTreeMap::new(),
             oversize: Bytes::new(),
             witness: Witness::new(limits, KvLimits::default()),
@@ -330,6 +332,7 @@ impl Clients {
     pub fn quiesce(&mut self, now: Micros) {
         self.now = now;
         self.quiet = true;
+        self.quiet_since = now;
         let mut waiting = Vec::new();
         for client in &mut self.people {
             client.owes = false;
@@ -388,7 +391,12 @@ impl Clients {
 
     /// How long a request is waited for: a little longer by some clients than by others.
     fn patience(&self, key: u64) -> Micros {
-        let base = if self.quiet { self.shape.retry_us / 2 } else { self.shape.retry_us };
+        // In quiet times little at first; more and more, so that repetitions do not fill a narrow log for ever.
+        let base = if self.quiet {
+            (self.shape.retry_us / 2).max(self.now.since(self.quiet_since).0 / 16)
+        } else {
+            self.shape.retry_us
+        };
         let jitter = self.streams.draw("patience", [key, 0, 0]) % (base / 4 + 1);
         Micros((base + jitter).max(1))
     }
