@@ -400,6 +400,9 @@ mod tests {
         assert_eq!(install(&mut lab, B, piece(snapshot, 4, 2, 6)), again, "nothing is here to add it to");
         install(&mut lab, B, piece(snapshot, 0, 4, 6));
         lab.step(Input::SnapshotWritten { snapshot, end: 4 });
+        // A piece that is here already: it goes on from what is here.
+        let goes_on = ["n2: InstallSnapshotReply(term 3, snapshot (2,5), next from 4)"];
+        assert_eq!(install(&mut lab, B, piece(snapshot, 0, 4, 6)), goes_on);
         // C's file of the same snapshot may have other bytes: not mixed with B's.
         let said = lab.hear(C, Message::InstallSnapshot { term: 4, chunk: piece(snapshot, 0, 4, 6) });
         assert_eq!(said, ["save term 4, no vote", "write snapshot (2,5) 0..4"]);
@@ -414,6 +417,7 @@ mod tests {
         assert_eq!(needs_everything(&mut lab, B), ["read snapshot newest for n2 from 0"]);
         let said = lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 0, 4, 6)) });
         assert_eq!(said, ["n2: InstallSnapshot(term 3, snapshot (2,5), bytes 0..4 of 6)"]);
+        assert!(reply(&mut lab, 0).is_empty(), "it was damaged: from the start, with the next heartbeat");
         assert_eq!(reply(&mut lab, 4), ["read snapshot (2,5) for n2 from 4"]);
         lab.step(Input::SnapshotRead { peer: B, chunk: Some(piece(id(2, 5), 4, 2, 6)) });
         assert!(reply(&mut lab, 6).is_empty(), "now it installs");

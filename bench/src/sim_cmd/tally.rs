@@ -35,6 +35,51 @@ pub const RARE: &[(&str, &str)] = &[
         "raft/snapshot#snapshot_read.not_to_be_had",
         "a leader whose log was cut has a snapshot; `a_transfer_that_halts_goes_on_with_a_heartbeat`",
     ),
+    (
+        "common/storage/wal/recovery#find_segments.void",
+        "a power cut leaves segments behind that a cut made void; `a_power_cut_at_every_step_keeps_what_was_reported`",
+    ),
+    (
+        "common/storage/wal/torn#judge.changed",
+        "a bit that flips in the log, and valid records behind it; `no_changed_byte_of_the_log_goes_unnoticed`",
+    ),
+    (
+        "common/storage/wal/read#fetch.gone",
+        "a follower asks for entries that are cut in the same moment; `fetch_and_show_find_what_a_list_would`",
+    ),
+    (
+        "common/storage/snapshot#finish.refused",
+        "a damaged snapshot arrives; `a_changed_byte_is_refused_and_the_next_attempt_succeeds`",
+    ),
+    (
+        "raft/recovery#conflict.probe_back",
+        "a follower with a whole term that its leader lacks; `probing_finds_the_agreement`",
+    ),
+    (
+        "raft/recovery#fetched.nothing",
+        "entries are cut while they are read for a follower; `what_left_memory_is_fetched_once_and_asked_for_again_with_a_heartbeat`",
+    ),
+    ("raft/recovery#fetched.out_of_date", "a session ends while entries are read for it; the same test"),
+    (
+        "raft/snapshot#on_install_snapshot.not_wanted",
+        "a snapshot comes late; `what_is_committed_already_needs_no_snapshot`",
+    ),
+    (
+        "raft/snapshot#on_install_snapshot.resumed",
+        "a piece comes twice; `damage_starts_it_anew_and_another_leaders_piece_replaces_it`",
+    ),
+    (
+        "raft/snapshot#on_install_snapshot_reply.from_the_start",
+        "a damaged snapshot was sent; `a_leader_sends_the_next_piece_when_the_last_is_answered`",
+    ),
+    (
+        "raft/snapshot#snapshot_refused",
+        "a damaged snapshot arrives; `damage_starts_it_anew_and_another_leaders_piece_replaces_it`",
+    ),
+    (
+        "zab/recovery#on_info.later_promise",
+        "a follower that promised an epoch to another leader; the script `promise_above_the_leaders_epoch`",
+    ),
 ];
 
 /// The most different notes that are kept.

@@ -76,7 +76,7 @@ pub static LIST: &[Mutant] = &[
     rule("D14", "entries are written behind a cut that is not durable", "Raft, figure 2: stable storage", "C-VOW"),
     real("D15", "a snapshot has its name before its bytes are synced", "consul#3362", "C-RECOV"),
     real("D16", "the log is cut before the snapshot is durable", "ClickHouse#111339", "C-RECOV"),
-    real("D17", "a snapshot's checksum is not checked", "atomix#1038", "C-RECOV"),
+    real("D17", "a snapshot's checksum is not checked", "atomix#1038", "C-STATE"),
     rule(
         "D18",
         "of several hard states saved in one batch, the first is written",

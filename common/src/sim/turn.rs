@@ -8,7 +8,7 @@ use super::world::{Event, NEVER, ToClient, World};
 use crate::client::wire::Answer;
 use crate::mutant::suspended;
 use crate::node::{ApplyEvent, ApplyOp, ClientOut, Input, PeerOut};
-use crate::storage::LogOp;
+use crate::storage::{LogEvent, LogOp};
 use crate::transport::{Network, PeerEvent, channel};
 use crate::types::{Micros, NodeId, Role};
 
@@ -256,14 +256,22 @@ impl<P: Subject> World<'_, P> {
             // Tried again when the stall ends.
             return;
         }
+        let troubled = self.hosts[host].troubled;
         let Some(running) = self.alive(host, life) else { return };
         if running.log.current.is_empty() {
             return;
         }
         let mut events = Vec::new();
         let lane = &mut running.log;
+        running.attempted.clear();
+        if troubled {
+            running.attempted.extend(lane.current.iter().cloned());
+        }
         lane.worker.run(&mut lane.current, &mut events);
         lane.current.clear();
+        if !events.iter().any(|e| matches!(e, LogEvent::Failed(_))) {
+            running.attempted.clear();
+        }
         self.mix(3, host as u64, events.len() as u64);
         self.look_at_disk(host);
         for event in events {
