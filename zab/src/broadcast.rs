@@ -39,6 +39,7 @@ impl Learner {
         self.sent = run.last();
         self.in_flight.push_back((run.last(), weight));
         self.in_flight_bytes += weight;
+        self.newest_weight = weight;
         fx.send(id, Message::Proposal { attempt: self.info.attempt, entries: run.clone().into() });
     }
 
@@ -90,7 +91,7 @@ impl Leading {
                     fx.mark("zab/broadcast#propose.before_its_ack");
                 }
                 l.send_proposal(*id, &run, fx);
-                overflow |= l.in_flight_bytes > me.config.queue_max_bytes;
+                overflow |= l.queue_full(me.config.queue_max_bytes);
             }
         }
         // R8: the proposal may leave before this leader's own disk has it; its own acknowledgement waits for that.
@@ -104,7 +105,7 @@ impl Leading {
             return Ok(());
         }
         let max = me.config.queue_max_bytes;
-        let full = self.learners.iter().filter(|(_, l)| l.in_flight_bytes > max || l.unreceived() > max);
+        let full = self.learners.iter().filter(|(_, l)| l.queue_full(max));
         let full: Vec<NodeId> = full.map(|(id, _)| *id).collect();
         for id in full {
             fx.mark("zab/broadcast#shed.queue_full");

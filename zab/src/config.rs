@@ -29,7 +29,7 @@ pub struct Config {
     /// A leader refuses proposals ([`Busy`](common::protocol::Refusal::Busy)) while more than this waits for its commit.
     pub uncommitted_max_bytes: u64,
     /// A follower with more than this sent and not acknowledged is disconnected and synchronises anew; so is an
-    /// observer that does not keep up. At least `uncommitted_max_bytes`.
+    /// observer that does not keep up. One message may exceed it. At least `uncommitted_max_bytes`.
     pub queue_max_bytes: u64,
     /// How much a leader sends ahead to a learner that is being synchronised.
     pub sync_window_bytes: u64,

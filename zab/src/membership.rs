@@ -40,10 +40,11 @@ impl Leading {
             }
             for run in &runs {
                 l.sent = run.last();
-                l.sent_weight += weight(run);
+                l.newest_weight = weight(run);
+                l.sent_weight += l.newest_weight;
                 fx.send(*id, Message::Inform { attempt: l.info.attempt, entries: run.clone().into() });
             }
-            full |= l.unreceived() > me.config.queue_max_bytes;
+            full |= l.queue_full(me.config.queue_max_bytes);
         }
         full
     }

@@ -108,6 +108,23 @@ fn a_follower_with_a_full_queue_loses_its_session_and_synchronises_anew() {
     assert_eq!(bed.core(N(1)).status().role, Role::Following);
 }
 
+/// Found by the simulator: such a proposal ended the sessions of all followers, hence the epoch; its client asked again, and
+/// so it went on.
+#[test]
+fn a_proposal_larger_than_a_queue_ends_no_epoch() {
+    let mut bed = bed(3, 1, tight());
+    let epoch = bed.core(N(3)).status().epoch;
+    let large = vec![7u8; 4 * tight().queue_max_bytes as usize];
+    bed.propose(N(3), &[&large]).unwrap();
+    bed.settle();
+    bed.propose(N(3), &["small"]).unwrap();
+    bed.settle();
+    bed.advance(ms(100));
+    level(&bed);
+    assert_eq!((bed.core(N(3)).status().epoch, bed.core(N(3)).committed().counter), (epoch, 2));
+    assert!(bed.node(N(3)).disconnects.is_empty(), "{:?}", bed.node(N(3)).disconnects);
+}
+
 #[test]
 fn there_are_only_so_many_observers() {
     let mut bed = bed(3, 2, Config { observers_max: 1, ..Config::default() });

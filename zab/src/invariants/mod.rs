@@ -158,7 +158,7 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
         rule("members are who the ensemble says", (x.member == Member::Voter) == me.voters.contains(*id))?;
         rule("acknowledged <= sent", x.acked <= x.sent)?;
         rule("a queue is counted", x.in_flight.iter().map(|(_, w)| w).sum::<u64>() == x.in_flight_bytes)?;
-        rule("C-RES: a queue is bounded", x.in_flight_bytes <= me.config.queue_max_bytes)?;
+        rule("C-RES: a queue is bounded", !x.queue_full(me.config.queue_max_bytes))?;
         if x.member == Member::Voter && x.progress >= Progress::NewLeader {
             rule("Z-PFX: the live stream has no gap", x.sent == me.log.last())?;
         }

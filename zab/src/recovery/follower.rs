@@ -397,7 +397,7 @@ impl Following {
         }
         fx.mark("zab/recovery#hold");
         self.held_bytes += weight(&run);
-        if self.held_bytes > me.config.queue_max_bytes.saturating_mul(2) {
+        if !self.held.is_empty() && self.held_bytes > me.config.queue_max_bytes.saturating_mul(2) {
             return Err(GiveUp("more proposals before UPTODATE than the queue may hold"));
         }
         self.held.push_back(run);

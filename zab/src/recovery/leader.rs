@@ -74,6 +74,8 @@ pub(crate) struct Learner {
     /// Proposals sent to a follower and not acknowledged: last id and weight of each run.
     pub(crate) in_flight: VecDeque<(Zxid, u64)>,
     pub(crate) in_flight_bytes: u64,
+    /// Of the last message that carried entries or a piece of a snapshot.
+    pub(crate) newest_weight: u64,
     /// Weight sent under flow control, and what of it was RECEIVED.
     pub(crate) sent_weight: u64,
     pub(crate) received_weight: u64,
@@ -97,6 +99,7 @@ impl Learner {
             echoed: 0,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
+            newest_weight: 0,
             sent_weight: 0,
             received_weight: 0,
             snap: None,
@@ -107,6 +110,12 @@ impl Learner {
 
     pub(crate) fn unreceived(&self) -> u64 {
         self.sent_weight - self.received_weight
+    }
+
+    /// Whether more waits for it than may. One message may exceed the limit: if a proposal that is larger than the limit
+    /// ended every session, it would end every epoch in which it is proposed again.
+    pub(crate) fn queue_full(&self, max: u64) -> bool {
+        self.in_flight_bytes.max(self.unreceived()).saturating_sub(self.newest_weight) > max
     }
 }
 

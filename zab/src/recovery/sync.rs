@@ -179,7 +179,8 @@ impl Leading {
         snap.file = Some((chunk.snapshot, chunk.total));
         snap.offset = chunk.end();
         l.sent = chunk.snapshot;
-        l.sent_weight += chunk_weight(&chunk);
+        l.newest_weight = chunk_weight(&chunk);
+        l.sent_weight += l.newest_weight;
         if let Some(report) = &mut l.sync {
             report.bytes += chunk.data.len() as u64;
         }
@@ -219,7 +220,8 @@ impl Learner {
         let Some(run) = run.upto(end) else { return };
         let attempt = self.info.attempt;
         self.sent = run.last();
-        self.sent_weight += weight(&run);
+        self.newest_weight = weight(&run);
+        self.sent_weight += self.newest_weight;
         if let Some(report) = &mut self.sync {
             report.entries += run.len() as u64;
             report.bytes += run.bytes() as u64;
