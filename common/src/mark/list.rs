@@ -29,7 +29,6 @@ pub static LIST: &[&str] = &[
     "common/node/snapshots#received.keep_tail",
     "common/node/snapshots#received.reset",
     "common/node/snapshots#restored",
-    "common/node/snapshots#snapshot_event.refused",
     "common/node/snapshots#stored",
     "common/state_machine/sessions#evict",
     "common/state_machine/sessions#write.again",

@@ -207,7 +207,6 @@ impl<P: Protocol> Replica<P> {
             SnapshotEvent::Written { snapshot, end } => self.step(CoreInput::SnapshotWritten { snapshot, end }),
             SnapshotEvent::Received { snapshot } => self.received(snapshot),
             SnapshotEvent::Refused { snapshot, reason } => {
-                mark!("common/node/snapshots#snapshot_event.refused");
                 tracing::warn!(%snapshot, reason, "a received snapshot was refused");
                 if matches!(self.snapshots.install, Install::Finishing { .. }) {
                     self.snapshots.install = Install::None;
