@@ -69,6 +69,8 @@ struct Watch {
     /// The end of its log in memory, which is in order.
     in_memory: Zxid,
     committed: Zxid,
+    /// The epoch it has chosen as one that wants to lead, and the end of the history it would begin it with.
+    chosen: Option<(u64, Zxid)>,
 }
 
 /// The end of a log on disk, with the snapshot before it.
@@ -126,6 +128,11 @@ impl Oracle<Zab> for ZabOracle {
 
     fn turned(&mut self, core: &Zab, _: Micros, truths: &[(NodeId, Truth<Hard>)]) -> Check {
         // Everything is looked at even if something is wrong, so that what is found later makes sense when it is passed over.
+        if let State::Leading(l) = &core.state
+            && l.epoch > 0
+        {
+            self.nodes.entry(core.me.id).or_default().chosen = Some((l.epoch, l.summary.1));
+        }
         let led = match &core.state {
             State::Leading(l) if l.stage >= Stage::Synchronisation => self.look_at_leader(core, l, truths),
             _ => Ok(()),
@@ -137,7 +144,15 @@ impl Oracle<Zab> for ZabOracle {
     }
 
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Check {
-        self.vows.sends(from, to, message, truth)
+        let begun = match (message, self.nodes.get(&from).and_then(|w| w.chosen)) {
+            // It may begin the epoch and lose its office in the same turn.
+            (Message::NewLeader { epoch, .. }, Some((chosen, parent))) if *epoch == chosen => {
+                self.begins(from, chosen, parent)
+            }
+            _ => Ok(()),
+        };
+        let vow = self.vows.sends(from, to, message, truth);
+        begun.and(vow)
     }
 }
 
@@ -146,25 +161,32 @@ fn truth_of(truths: &[(NodeId, Truth<Hard>)], id: NodeId) -> Option<&Truth<Hard>
 }
 
 impl ZabOracle {
-    fn look_at_leader(&mut self, core: &Zab, l: &Leading, truths: &[(NodeId, Truth<Hard>)]) -> Check {
-        let (node, parent) = (core.me.id, l.summary.1);
-        let begun = Reign { leader: node, parent, proposed: 0, established: false };
+    /// A node begins an epoch, or goes on with one that it began.
+    fn begins(&mut self, node: NodeId, epoch: u64, parent: Zxid) -> Check {
         let delivered = self.delivered.last();
-        let without = !self.reigns.contains_key(&l.epoch) && !self.descends(parent, delivered);
-        let reign = self.reigns.entry(l.epoch).or_insert(begun);
+        let without = !self.reigns.contains_key(&epoch) && !self.descends(parent, delivered);
+        let begun = Reign { leader: node, parent, proposed: 0, established: false };
+        let reign = self.reigns.entry(epoch).or_insert(begun);
         if (reign.leader, reign.parent) != (node, parent) {
             let what = format!(
-                "epoch {} of {} with the history up to {} is led by {node} as well, with {parent}",
-                l.epoch, reign.leader, reign.parent
+                "epoch {epoch} of {} with the history up to {} is led by {node} as well, with {parent}",
+                reign.leader, reign.parent
             );
             return Err(Violation::new("Z-LEAD", what));
         }
-        let begins = l.established() && !reign.established;
-        reign.established |= begins;
         if without {
-            let what = format!("{node} begins epoch {} with {parent}, without {delivered}", l.epoch);
+            let what = format!("{node} begins epoch {epoch} with {parent}, without {delivered}");
             return Err(Violation::new("Z-PI", what));
         }
+        Ok(())
+    }
+
+    fn look_at_leader(&mut self, core: &Zab, l: &Leading, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+        let (node, parent) = (core.me.id, l.summary.1);
+        let begun = self.begins(node, l.epoch, parent);
+        let mine = self.reigns.get_mut(&l.epoch).filter(|r| r.leader == node);
+        let begins = l.established() && mine.is_some_and(|r| !std::mem::replace(&mut r.established, true));
+        begun?;
         let last = core.me.log.last();
         if last != parent && (last.epoch != l.epoch || last.counter > u64::from(core.me.config.counter_max)) {
             return Err(Violation::new("Z-ZXID", format!("{node} leads epoch {} and has {last}", l.epoch)));
