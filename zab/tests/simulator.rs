@@ -57,36 +57,3 @@ fn a_quiet_ensemble_keeps_its_leader() {
     assert_eq!(outcome.violation, None);
     assert_eq!((outcome.counts.leaders, outcome.counts.unknown), (1, 0), "{:?}", outcome.counts);
 }
-
-/// Every seeded bug is found in some world, by the oracle named for it. Slow: `duet mutants` is the place for it.
-#[cfg(feature = "mutants")]
-#[test]
-#[ignore = "minutes; duet mutants does it better"]
-fn every_mutant_is_found() {
-    let only = std::env::var("MUTANT").ok();
-    let off: Vec<&'static str> = std::env::var("OFF").map_or(Vec::new(), |o| vec![o.leak()]);
-    let (from, seeds, enough) = (number("SEED", 0), number("SEEDS", 200), number("ENOUGH", 1) as usize);
-    let mut missed = Vec::new();
-    for mutant in zab::invariants::MUTANTS.iter().filter(|m| only.as_ref().is_none_or(|o| o.contains(m.name))) {
-        common::mutant::activate(Some(mutant.name));
-        let mut by: BTreeMap<&str, (usize, u64, String)> = BTreeMap::new();
-        for seed in from..from + seeds {
-            let outcome = run::<Zab>(&swarm::plan("zab", seed), &Options { off: off.clone(), ..Options::default() });
-            if let Some((_, violation)) = outcome.violation {
-                by.entry(violation.oracle).or_insert((0, seed, violation.what)).0 += 1;
-            }
-            if by.get(mutant.oracle).is_some_and(|(n, ..)| *n >= enough) {
-                break;
-            }
-        }
-        common::mutant::activate(None);
-        println!("{} for {}:", mutant.name, mutant.oracle);
-        for (oracle, (n, seed, what)) in &by {
-            println!("      {oracle} {n} (seed {seed}: {})", what.chars().take(200).collect::<String>());
-        }
-        if !by.contains_key(mutant.oracle) {
-            missed.push(mutant.name);
-        }
-    }
-    assert!(missed.is_empty(), "{missed:?}");
-}

@@ -59,7 +59,10 @@ pub const RARE: &[(&str, &str)] = &[
         "raft/recovery#fetched.nothing",
         "entries are cut while they are read for a follower; `what_left_memory_is_fetched_once_and_asked_for_again_with_a_heartbeat`",
     ),
-    ("raft/recovery#fetched.out_of_date", "a session ends while entries are read for it; the same test"),
+    (
+        "raft/recovery#fetched.out_of_date",
+        "a session ends while entries are read for it; `what_left_memory_is_fetched_once_and_asked_for_again_with_a_heartbeat`",
+    ),
     (
         "raft/snapshot#on_install_snapshot.not_wanted",
         "a snapshot comes late; `what_is_committed_already_needs_no_snapshot`",
@@ -235,6 +238,34 @@ mod tests {
     use super::*;
     use common::sim::subject::Violation;
     use common::types::Micros;
+
+    /// The text of every source and script of the crates that have marks.
+    fn sources(dir: &std::path::Path, all: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(dir).expect("a folder of the sources").map(|e| e.expect("an entry").path()) {
+            if entry.is_dir() {
+                sources(&entry, all);
+            } else {
+                let name = entry.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+                all.push((name, std::fs::read_to_string(&entry).unwrap_or_default()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_rare_mark_exists_and_so_does_the_test_that_is_named_for_it() {
+        let (mut files, root) = (Vec::new(), std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        for dir in ["common/src", "raft/src", "raft/tests/scripts", "zab/src", "zab/tests"] {
+            sources(&root.join(dir), &mut files);
+        }
+        let marks: BTreeSet<_> = Protocol::ALL.into_iter().flat_map(subjects::marks).collect();
+        for (mark, reason) in RARE {
+            assert!(marks.contains(mark), "{mark}");
+            let test = reason.split('`').nth(1).unwrap_or_else(|| panic!("{mark}: no test in {reason:?}"));
+            let function = format!("fn {test}(");
+            let there = files.iter().any(|(name, text)| name == test || text.contains(&function));
+            assert!(there, "{mark}: there is no test {test}");
+        }
+    }
 
     #[test]
     fn runs_add_up_and_notes_that_say_the_same_are_counted_together() {

@@ -306,7 +306,7 @@ impl<P: Subject> World<'_, P> {
         let Some(struck) = self.struck.remove(&i) else { return };
         let fault = self.plan.faults[i].fault.clone();
         self.mix(13, i as u64, 0);
-        self.say(|| ChartWhat::World { text: format!("end of {fault:?}") });
+        self.say(|| ChartWhat::World { text: format!("end of {fault}") });
         match (&fault, struck) {
             (Fault::Pause { .. }, Struck::Host(host)) => self.resume(host),
             (Fault::Drift { .. }, Struck::Host(host)) => self.set_rate(&fault, host),

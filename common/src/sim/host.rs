@@ -61,8 +61,8 @@ pub(super) struct Running<P: Subject> {
     pub(super) apply: Lane<ApplyWorker<KvStore>, ApplyOp>,
     /// What came in since the last turn.
     pub(super) inbox: VecDeque<Input>,
-    /// The last batch of the log's worker, if an error of the disk may strike in it.
-    pub(super) attempted: Vec<LogOp>,
+    /// The batch of the log's worker that an error of the disk ended.
+    pub(super) failed: Vec<LogOp>,
     /// The processor is at the last turn until then.
     pub(super) busy_until: Micros,
     /// For C-MONO: the greatest epoch and commit seen in this life.
@@ -186,7 +186,7 @@ impl<P: Subject> Host<P> {
             log: Lane::new(parts.log_worker),
             snapshot: Lane::new(parts.snapshot_worker),
             apply: Lane::new(parts.apply_worker),
-            attempted: Vec::new(),
+            failed: Vec::new(),
             inbox: VecDeque::new(),
             busy_until: now,
             handed: 0,

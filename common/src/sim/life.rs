@@ -36,7 +36,7 @@ impl<P: Subject> World<'_, P> {
         let log: Vec<LogOp> = running.log.current.iter().cloned().collect();
         let snapshot = !running.snapshot.current.is_empty();
         let failed = h.troubled;
-        let attempted = std::mem::take(&mut running.attempted);
+        let ended = std::mem::take(&mut running.failed);
         if !log.is_empty() || snapshot {
             h.fs.cut_power_at(h.fs.steps() + 1 + draw % STEPS);
             interrupted(&mut running, draw >> 32 & 1 == 0);
@@ -50,7 +50,7 @@ impl<P: Subject> World<'_, P> {
         h.troubled = h.full;
         h.life += 1;
         // A batch that an error ended may have been carried out in part: a cut, for example, but not its sync.
-        let log = attempted.into_iter().chain(log).collect();
+        let log = ended.into_iter().chain(log).collect();
         h.left = Some(Left { truth: before, log, snapshot, failed });
         h.dark = how == Death::Power;
         let life = h.life;

@@ -6,7 +6,7 @@
 //! | name | what it says |
 //! | --- | --- |
 //! | L1 | a leader that a quorum follows, and that commits, within 10 patiences of the last heal |
-//! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client; a backlog that goes down has ten times that |
+//! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client; while entries are committed, ten times that |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
@@ -149,8 +149,8 @@ impl<P: Subject> World<'_, P> {
         })
     }
 
-    /// Until no operation is open. A backlog may take its time while it goes down: the bound holds from the last commit, and
-    /// ten times for all of it.
+    /// Until no operation is open. A backlog may take its time: each span in which something was committed is followed by
+    /// another, up to ten.
     fn answered(&mut self, span: u64) -> bool {
         let end = self.now.after(Micros(10 * span));
         let mut committed = usize::MAX;

@@ -263,14 +263,11 @@ impl<P: Subject> World<'_, P> {
         }
         let mut events = Vec::new();
         let lane = &mut running.log;
-        running.attempted.clear();
-        if troubled {
-            running.attempted.extend(lane.current.iter().cloned());
-        }
+        let batch: Vec<LogOp> = if troubled { lane.current.iter().cloned().collect() } else { Vec::new() };
         lane.worker.run(&mut lane.current, &mut events);
         lane.current.clear();
-        if !events.iter().any(|e| matches!(e, LogEvent::Failed(_))) {
-            running.attempted.clear();
+        if events.iter().any(|e| matches!(e, LogEvent::Failed(_))) {
+            running.failed = batch;
         }
         self.mix(3, host as u64, events.len() as u64);
         self.look_at_disk(host);
