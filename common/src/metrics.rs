@@ -48,6 +48,8 @@ counters! {
     commands_proposed,
     /// Snapshots of the own state stored.
     snapshots_stored,
+    /// Own snapshots found damaged when a peer needed them; a new one was taken each time.
+    snapshots_unusable,
     /// Snapshots received and installed.
     snapshots_installed,
     /// Peer sessions dropped because their queue was full.

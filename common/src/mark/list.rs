@@ -43,6 +43,8 @@ pub static LIST: &[&str] = &[
     "common/storage/snapshot#newest_valid.damaged",
     "common/storage/snapshot#open.unfinished",
     "common/storage/snapshot#piece.gone",
+    "common/storage/snapshot#piece.unusable",
+    "common/storage/snapshot#piece.unusable_old",
     "common/storage/snapshot#publish.remove",
     "common/storage/wal#compact.segment",
     "common/storage/wal#reset",

@@ -52,6 +52,8 @@ pub(super) struct Snapshots {
     install: Install,
     /// The newest snapshot this node has.
     newest: LogId,
+    /// It turned out to be unusable when a peer needed it: another takes its place, even of the same state.
+    renew: bool,
     /// Entries and bytes applied since.
     entries: u64,
     bytes: u64,
@@ -104,10 +106,10 @@ fn back(log: &LogView, id: LogId, n: u64) -> LogId {
 }
 
 impl<P: Protocol> Replica<P> {
-    /// At the end of a turn: takes a snapshot if enough was applied since the last one.
+    /// At the end of a turn: takes a snapshot if enough was applied since the last one, or the last one is of no use.
     pub(super) fn flush_snapshots(&mut self) {
         let s = &mut self.snapshots;
-        let due = s.entries >= self.config.snapshot_entries || s.bytes >= self.config.snapshot_bytes;
+        let due = s.renew || s.entries >= self.config.snapshot_entries || s.bytes >= self.config.snapshot_bytes;
         if due && matches!(s.own, Own::Idle) && !s.installing() {
             s.own = Own::Freezing;
             (s.entries, s.bytes) = (0, 0);
@@ -117,7 +119,8 @@ impl<P: Protocol> Replica<P> {
 
     /// The state stands still, as of `at`.
     pub(super) fn frozen(&mut self, at: LogId, state: Box<dyn Frozen>) {
-        if self.snapshots.installing() || at <= self.snapshots.newest {
+        let s = &self.snapshots;
+        if s.installing() || at < s.newest || (at == s.newest && !s.renew) {
             // A newer one came from the leader meanwhile.
             mark!("common/node/snapshots#frozen.overtaken");
             self.snapshots.own = Own::Idle;
@@ -136,6 +139,7 @@ impl<P: Protocol> Replica<P> {
         self.counters.snapshots_stored.add(1);
         self.snapshots.own = Own::Idle;
         self.snapshots.newest = self.snapshots.newest.max(snapshot);
+        self.snapshots.renew = false;
         let log = self.core.log();
         let upto = back(log, log.floor(snapshot).unwrap_or(log.base()), self.config.tail_entries);
         if upto > log.base() {
@@ -167,6 +171,7 @@ impl<P: Protocol> Replica<P> {
             return self.halt(format!("the snapshot store finished {snapshot} when {wanted} was asked for"));
         }
         self.snapshots.newest = self.snapshots.newest.max(snapshot);
+        self.snapshots.renew = false;
         if keep_tail {
             mark!("common/node/snapshots#received.keep_tail");
             self.snapshots.compacting.push_back(None);
@@ -204,6 +209,11 @@ impl<P: Protocol> Replica<P> {
         match event {
             SnapshotEvent::Stored { snapshot, .. } => self.stored(snapshot),
             SnapshotEvent::Read { peer, chunk } => self.step(CoreInput::SnapshotRead { peer, chunk }),
+            SnapshotEvent::Unusable { peer, snapshot } => {
+                self.counters.snapshots_unusable.add(1);
+                self.snapshots.renew |= snapshot == self.snapshots.newest;
+                self.step(CoreInput::SnapshotRead { peer, chunk: None });
+            }
             SnapshotEvent::Written { snapshot, end } => self.step(CoreInput::SnapshotWritten { snapshot, end }),
             SnapshotEvent::Received { snapshot } => self.received(snapshot),
             SnapshotEvent::Refused { snapshot, reason } => {

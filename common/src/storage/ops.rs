@@ -157,12 +157,19 @@ pub enum SnapshotEvent {
         /// The file's length.
         bytes: u64,
     },
-    /// Answers `Read`. None when there is no snapshot or it cannot be read.
+    /// Answers `Read`. None when there is no snapshot.
     Read {
         /// As asked.
         peer: NodeId,
         /// The piece.
         chunk: Option<Chunk>,
+    },
+    /// Answers `Read`: the newest snapshot is damaged or cannot be read. Nothing of it was sent; a new one is needed.
+    Unusable {
+        /// As asked.
+        peer: NodeId,
+        /// Which.
+        snapshot: LogId,
     },
     /// The piece is in the file.
     Written {

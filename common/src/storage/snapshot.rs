@@ -272,6 +272,17 @@ pub(crate) struct Store {
     sending: Vec<(LogId, Named, u64)>,
 }
 
+/// What there is to send to a peer.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// There is no snapshot.
+    None,
+    /// A piece of one.
+    Of(Chunk),
+    /// The newest is damaged or cannot be read, and was not sent.
+    Unusable(LogId),
+}
+
 /// Peers rarely read more than the newest and the one before.
 const OPEN_FILES: usize = 2;
 
@@ -313,13 +324,11 @@ impl Store {
         Ok(out.written)
     }
 
-    /// Reads a piece, of this snapshot or of the newest from its start. None when there is none.
-    pub(crate) fn piece(
-        &mut self,
-        id: Option<LogId>,
-        offset: u64,
-        max_bytes: usize,
-    ) -> Result<Option<Chunk>, StorageError> {
+    /// Reads a piece, of this snapshot or of the newest from its start.
+    ///
+    /// Before its first piece goes, the whole file is read and its checksum compared: what has rotted since it was
+    /// written would be refused by every peer, each time it is sent.
+    pub(crate) fn piece(&mut self, id: Option<LogId>, offset: u64, max_bytes: usize) -> Result<Piece, StorageError> {
         let ids = self.snapshots.ids()?;
         let (id, offset) = match (id.filter(|id| ids.contains(id)), ids.first()) {
             (Some(id), _) => (id, offset),
@@ -328,8 +337,26 @@ impl Store {
                 mark!("common/storage/snapshot#piece.gone");
                 (*newest, 0)
             }
-            (None, None) => return Ok(None),
+            (None, None) => return Ok(Piece::None),
         };
+        let unusable = match self.piece_of(id, offset, max_bytes) {
+            Ok(chunk) => return Ok(Piece::Of(chunk)),
+            Err(e) => e,
+        };
+        warn!("a snapshot cannot be given to a peer: {unusable}");
+        self.sending.retain(|(open, ..)| *open != id);
+        if ids.first() != Some(&id) {
+            mark!("common/storage/snapshot#piece.unusable_old");
+            return self.piece(None, 0, max_bytes);
+        }
+        mark!("common/storage/snapshot#piece.unusable");
+        Ok(Piece::Unusable(id))
+    }
+
+    fn piece_of(&mut self, id: LogId, offset: u64, max_bytes: usize) -> Result<Chunk, StorageError> {
+        if offset == 0 && !mutant!("D26") {
+            self.snapshots.verify(&self.snapshots.path(id), id)?;
+        }
         let at = if let Some(at) = self.sending.iter().position(|(open, ..)| *open == id) {
             at
         } else {
@@ -346,7 +373,7 @@ impl Store {
         let mut data = BytesMut::zeroed(n);
         let n = file.read_at(offset, &mut data)?;
         data.truncate(n);
-        Ok(Some(Chunk { snapshot: id, offset, total: *total, data: data.freeze() }))
+        Ok(Chunk { snapshot: id, offset, total: *total, data: data.freeze() })
     }
 
     /// Writes a received piece aside. `Ok(Err(reason))` when it does not fit what came before.

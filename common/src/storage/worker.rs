@@ -16,7 +16,7 @@ use super::error::StorageError;
 use super::fs::DirLock;
 use super::hard::HardFile;
 use super::ops::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
-use super::snapshot::Store;
+use super::snapshot::{Piece, Store};
 use super::wal::Wal;
 use crate::{mark, mutant};
 
@@ -151,11 +151,15 @@ impl SnapshotWorker {
                 SnapshotEvent::Stored { snapshot, bytes }
             }
             SnapshotOp::Read { peer, snapshot, offset, max_bytes } => {
-                let chunk = self.store.piece(snapshot, offset, max_bytes).unwrap_or_else(|e| {
-                    warn!("cannot read a snapshot for {peer}: {e}");
-                    None
+                let piece = self.store.piece(snapshot, offset, max_bytes).unwrap_or_else(|e| {
+                    warn!("cannot look for a snapshot for {peer}: {e}");
+                    Piece::None
                 });
-                SnapshotEvent::Read { peer, chunk }
+                match piece {
+                    Piece::None => SnapshotEvent::Read { peer, chunk: None },
+                    Piece::Of(chunk) => SnapshotEvent::Read { peer, chunk: Some(chunk) },
+                    Piece::Unusable(snapshot) => SnapshotEvent::Unusable { peer, snapshot },
+                }
             }
             SnapshotOp::Write(chunk) => {
                 let snapshot = chunk.snapshot;

@@ -94,6 +94,35 @@ fn a_short_log_is_not_cut_but_the_core_hears_of_the_snapshot() {
     assert!(b.replica.core.saw("Compacted { snapshot: LogId { epoch: 1, counter: 2 }, base: LogId { epoch: 0"));
 }
 
+#[test]
+fn an_unusable_snapshot_is_replaced_even_when_nothing_was_written_since() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries: 0, ..config() });
+    let out = b.turn([write(1, 1), write(2, 1)]);
+    let durable = b.disk(out.log);
+    let out = b.turn(durable);
+    let frozen = b.machine(out.apply);
+    b.turn(frozen);
+    let snapshot = id(1, 2);
+    let stored = || Input::Snapshot(SnapshotEvent::Stored { snapshot, bytes: 1 });
+    b.turn([stored()]);
+    for _ in 0..2 {
+        let out = b.turn([Input::Snapshot(SnapshotEvent::Unusable { peer: PEER, snapshot })]);
+        assert!(b.replica.core.saw("SnapshotRead { peer: NodeId(2), chunk: None }"));
+        assert!(matches!(out.apply[..], [ApplyOp::Freeze]), "{:?}", out.apply);
+        // A second complaint while it is under way asks for nothing more.
+        let again = b.turn([Input::Snapshot(SnapshotEvent::Unusable { peer: PEER, snapshot })]);
+        assert!(again.apply.is_empty(), "{:?}", again.apply);
+        let frozen = b.machine(out.apply);
+        let out = b.turn(frozen);
+        assert!(matches!(out.snapshot[..], [SnapshotOp::Store { snapshot: of, .. }] if of == snapshot));
+        b.turn([stored()]);
+    }
+    assert_eq!(b.counters.snapshots_unusable.get(), 4);
+    // About one that has been replaced already nothing needs to be done.
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Unusable { peer: PEER, snapshot: id(1, 1) })]);
+    assert!(out.apply.is_empty());
+}
+
 /// A leader's snapshot up to (4,9) has come whole.
 fn receive(b: &mut Bench) -> LogId {
     let snapshot = id(4, 9);

@@ -172,6 +172,38 @@ fn a_damaged_snapshot_that_the_log_needs_stops_the_node() {
     assert!(matches!(open(&shared, Path::new("/node")), Err(StorageError::Uncovered { .. })));
 }
 
+#[test]
+fn a_snapshot_that_has_rotted_is_not_sent_and_the_next_one_takes_its_place() {
+    let (fs, _, mut o) = new();
+    let worker = &mut o.snapshot_worker;
+    store(worker, id(1, 1), 100);
+    store(worker, id(1, 2), 100);
+    let path = |counter: u64| Path::new(SNAPSHOTS).join(format!("{:016x}-{counter:016x}.snap", 1));
+    let whole = [1, 2].map(|counter| fs.contents(&path(counter)).unwrap());
+    let ask = |worker: &mut SnapshotWorker, snapshot| {
+        worker.run(SnapshotOp::Read { peer: NodeId(2), snapshot, offset: 0, max_bytes: 10 })
+    };
+    assert_eq!(read(worker, None, 0, 10).unwrap().snapshot, id(1, 2), "the file is open from here on");
+    for at in 0..whole[1].len() {
+        let mut bad = whole[1].clone();
+        bad[at] ^= 1 << (at % 8);
+        fs.overwrite(&path(2), &bad);
+        for wanted in [None, Some(id(1, 2))] {
+            let unusable = SnapshotEvent::Unusable { peer: NodeId(2), snapshot: id(1, 2) };
+            assert_eq!(ask(worker, wanted), unusable, "byte {at}");
+        }
+    }
+    // An older one is not needed: the newest does instead.
+    fs.overwrite(&path(2), &whole[1]);
+    fs.overwrite(&path(1), &whole[0][..90]);
+    assert_eq!(read(worker, Some(id(1, 1)), 0, 10).unwrap().snapshot, id(1, 2));
+    // The same state once more, in the place of the damaged file.
+    fs.overwrite(&path(2), &whole[1][..90]);
+    assert!(matches!(ask(worker, None), SnapshotEvent::Unusable { .. }));
+    store(worker, id(1, 2), 100);
+    assert_eq!(read(worker, None, 0, 1000).unwrap().data, whole[1]);
+}
+
 /// A state which cannot be written.
 struct Broken;
 
