@@ -1,9 +1,12 @@
 //! One mutant after another, until an oracle catches it.
 
 use common::mutant::{self, Mutant};
+use common::sim::plan::Plan;
+use common::sim::subject::Violation;
 use common::sim::swarm;
 use common::sim::world::Options;
 
+use super::kept;
 use crate::cli::Protocol;
 use crate::sim_cmd::subjects;
 
@@ -47,10 +50,19 @@ pub struct Kill {
     pub what: String,
     /// In which protocol.
     pub protocol: Protocol,
-    /// At which seed.
-    pub seed: u64,
+    /// In which world.
+    pub world: World,
     /// How many runs that took, this one included.
     pub runs: u64,
+}
+
+/// Where a plan comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// Drawn from this seed.
+    Seed(u64),
+    /// Kept in the tree under this name.
+    Kept(&'static str),
 }
 
 /// What came of one mutant.
@@ -84,11 +96,21 @@ impl Verdict {
     }
 }
 
-/// Which plans are tried, in order: each seed in every protocol of the mutant.
-fn plans(entry: &Entry, from: u64, max: u64) -> impl Iterator<Item = (u64, Protocol, u64)> {
+/// Which plans are tried, in order: those kept for the mutant, then each seed in every protocol of it.
+fn plans(entry: &Entry, from: u64, max: u64) -> impl Iterator<Item = (u64, Protocol, World, Plan)> {
+    let mine = |k: &kept::Kept| k.mutant == entry.mutant.name;
+    let kept = kept::all().into_iter().filter(mine).filter_map(|k| {
+        let protocol = Protocol::ALL.into_iter().find(|p| p.name() == k.plan.protocol)?;
+        Some((protocol, World::Kept(k.name), k.plan))
+    });
     let n = entry.protocols.len() as u64;
     let protocols = entry.protocols.clone();
-    (0..max).map(move |i| (i + 1, protocols[(i % n) as usize], from + i / n))
+    let drawn = (0..max).map(move |i| {
+        let (protocol, seed) = (protocols[(i % n) as usize], from + i / n);
+        (protocol, World::Seed(seed), swarm::plan(protocol.name(), seed))
+    });
+    let kept: Vec<_> = kept.collect();
+    (1..=max).zip(kept.into_iter().chain(drawn)).map(|(runs, (protocol, world, plan))| (runs, protocol, world, plan))
 }
 
 /// Runs one mutant on this thread, `max` times at most. `stop` ends it early.
@@ -97,12 +119,13 @@ pub fn hunt(entry: &Entry, from: u64, max: u64, stop: &dyn Fn() -> bool) -> Verd
     let mut verdict = Verdict { entry: entry.clone(), first: None, named: None, runs: 0 };
     // Oracles that were faster than the one named: switched off from then on, to see whether that one would have seen it.
     let mut off: Vec<&'static str> = Vec::new();
-    for (runs, protocol, seed) in plans(entry, from, max) {
+    for (runs, protocol, world, plan) in plans(entry, from, max) {
         if stop() {
             break;
         }
         verdict.runs = runs;
-        while let Some(kill) = attempt(protocol, seed, runs, &off) {
+        while let Some(violation) = attempt(&plan, &off) {
+            let kill = Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs };
             let named = kill.oracle == entry.mutant.oracle;
             let fresh = !off.contains(&kill.oracle);
             off.push(kill.oracle);
@@ -124,19 +147,18 @@ pub fn hunt(entry: &Entry, from: u64, max: u64, stop: &dyn Fn() -> bool) -> Verd
 }
 
 /// Runs the active mutant once.
-fn attempt(protocol: Protocol, seed: u64, runs: u64, off: &[&'static str]) -> Option<Kill> {
-    let plan = swarm::plan(protocol.name(), seed);
-    let outcome = subjects::run(&plan, &Options { off: off.to_vec(), ..Options::default() }).ok()?;
-    let (_, violation) = outcome.violation?;
-    Some(Kill { oracle: violation.oracle, what: violation.what, protocol, seed, runs })
+fn attempt(plan: &Plan, off: &[&'static str]) -> Option<Violation> {
+    let outcome = subjects::run(plan, &Options { off: off.to_vec(), ..Options::default() }).ok()?;
+    outcome.violation.map(|(_, violation)| violation)
 }
 
 /// What catches a mutant within so many runs when one oracle is switched off.
 pub fn without(entry: &Entry, from: u64, max: u64, off: &'static str, stop: &dyn Fn() -> bool) -> Option<Kill> {
     mutant::activate(Some(entry.mutant.name));
-    let kill = plans(entry, from, max)
-        .take_while(|_| !stop())
-        .find_map(|(runs, protocol, seed)| attempt(protocol, seed, runs, &[off]));
+    let kill = plans(entry, from, max).take_while(|_| !stop()).find_map(|(runs, protocol, world, plan)| {
+        let violation = attempt(&plan, &[off])?;
+        Some(Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs })
+    });
     mutant::activate(None);
     kill
 }

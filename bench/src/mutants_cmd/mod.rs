@@ -7,6 +7,7 @@
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`hunt`] | one mutant, until it is caught |
+//! | [`kept`] | plans that show a mutant which seeds seldom meet |
 //! | [`oracles`] | each oracle switched off in turn |
 //! | [`show`] | tables and JSON |
 //! | `pool` | all cores |
@@ -14,6 +15,7 @@
 
 mod build;
 pub mod hunt;
+pub mod kept;
 pub mod oracles;
 mod pool;
 pub mod show;

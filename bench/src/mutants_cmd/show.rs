@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle};
 use serde_json::{Value, json};
 
-use super::hunt::Verdict;
+use super::hunt::{Kill, Verdict, World};
 use super::oracles::Off;
 
 /// What is said of one mutant.
@@ -28,7 +28,10 @@ pub fn table(verdicts: &[Verdict]) -> String {
     table.set_header(["mutant", "what it does wrong", "source", "in", "expected", "killed by", "seeds"]);
     for v in verdicts {
         let m = &v.entry.mutant;
-        let seeds = v.kill().map_or(String::new(), |k| k.runs.to_string());
+        let seeds = v.kill().map_or(String::new(), |k| match k.world {
+            World::Seed(_) => k.runs.to_string(),
+            World::Kept(_) => "plan".to_owned(),
+        });
         let source = if m.real { m.source.to_owned() } else { format!("({})", m.source) };
         let row = [m.name, m.what, &source, v.entry.protocol(), m.oracle, &verdict_word(v), &seeds].map(str::to_owned);
         table.add_row(row);
@@ -45,11 +48,17 @@ fn summary(verdicts: &[Verdict]) -> String {
     let killed = verdicts.iter().filter(|v| v.first.is_some()).count();
     let good = verdicts.iter().filter(|v| v.good()).count();
     let real = verdicts.iter().filter(|v| v.entry.mutant.real).count();
-    let mut seeds: Vec<u64> = verdicts.iter().filter_map(|v| v.kill()).map(|k| k.runs).collect();
+    let of_seed = |k: &&Kill| matches!(k.world, World::Seed(_));
+    let kills = || verdicts.iter().filter_map(Verdict::kill);
+    let mut seeds: Vec<u64> = kills().filter(of_seed).map(|k| k.runs).collect();
     seeds.sort_unstable();
+    let kept = match kills().count() - seeds.len() {
+        0 => String::new(),
+        n => format!("; {n} by a plan that is kept for it"),
+    };
     let median = seeds.get(seeds.len() / 2).copied().unwrap_or(0);
     format!(
-        "{} mutants, {real} of them public bugs; {killed} killed, {good} by the oracle named for them; median {median} seeds, at most {}",
+        "{} mutants, {real} of them public bugs; {killed} killed, {good} by the oracle named for them; median {median} seeds, at most {}{kept}",
         verdicts.len(),
         seeds.last().copied().unwrap_or(0)
     )
@@ -63,6 +72,11 @@ pub fn json(verdicts: &[Verdict]) -> Value {
 fn one(v: &Verdict) -> Value {
     let m = &v.entry.mutant;
     let kill = v.kill();
+    let (seed, plan) = match kill.map(|k| k.world) {
+        Some(World::Seed(seed)) => (Some(seed), None),
+        Some(World::Kept(name)) => (None, Some(name)),
+        None => (None, None),
+    };
     json!({
         "name": m.name,
         "what": m.what,
@@ -73,7 +87,8 @@ fn one(v: &Verdict) -> Value {
         "killed": kill.is_some(),
         "oracle": kill.map(|k| k.oracle),
         "seeds": kill.map(|k| k.runs),
-        "seed": kill.map(|k| k.seed),
+        "seed": seed,
+        "plan": plan,
         "seed_protocol": kill.map(|k| k.protocol),
         "said": kill.map(|k| &k.what),
         "first_oracle": v.first.as_ref().map(|k| k.oracle),
@@ -103,14 +118,15 @@ pub fn oracles(all: &[Off]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hunt::{Entry, Kill};
+    use super::super::hunt::Entry;
     use super::*;
     use crate::cli::Protocol;
     use common::mutant::Mutant;
 
     fn verdict(first: Option<&'static str>, named: Option<&'static str>) -> Verdict {
         let mutant = Mutant { name: "T01", what: "forgets", source: "etcd#1", real: true, oracle: "C-ACK" };
-        let kill = |oracle| Kill { oracle, what: "lost".into(), protocol: Protocol::Zab, seed: 4, runs: 7 };
+        let kill =
+            |oracle| Kill { oracle, what: "lost".into(), protocol: Protocol::Zab, world: World::Seed(4), runs: 7 };
         let entry = Entry { mutant, protocols: vec![Protocol::Zab] };
         Verdict { entry, first: first.map(kill), named: named.map(kill), runs: 9 }
     }
@@ -141,11 +157,18 @@ mod tests {
             "{text}"
         );
         assert_eq!(json(&all).as_array().map(Vec::len), Some(2));
+        let mut by_plan = verdict(Some("C-ACK"), None);
+        by_plan.first.as_mut().unwrap().world = World::Kept("few-faults");
+        let text = table(&[verdict(Some("C-ACK"), None), by_plan.clone()]);
+        assert!(text.contains("median 7 seeds, at most 7; 1 by a plan that is kept for it"), "{text}");
+        let value = one(&by_plan);
+        assert_eq!((value["seed"].clone(), value["plan"].as_str()), (Value::Null, Some("few-faults")));
     }
 
     #[test]
     fn an_oracle_without_which_all_still_die_is_pointed_out() {
-        let kill = Kill { oracle: "C-LIN", what: String::new(), protocol: Protocol::Raft, seed: 1, runs: 3 };
+        let kill =
+            Kill { oracle: "C-LIN", what: String::new(), protocol: Protocol::Raft, world: World::Seed(1), runs: 3 };
         let mut off = Off { oracle: "C-ACK", instead: vec![("D01", Some(kill))] };
         assert_eq!(
             oracles(std::slice::from_ref(&off)),
