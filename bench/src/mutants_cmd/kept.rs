@@ -26,7 +26,14 @@ macro_rules! plans {
 }
 
 /// Those in the tree, see `bench/tests/plans.rs`.
-const PLANS: &[(&str, &str)] = plans!["raft-snapshot-below-the-log"];
+const PLANS: &[(&str, &str)] = plans![
+    "raft-longer-log",
+    "raft-read-joins-an-earlier-round",
+    "raft-rotted-promise",
+    "raft-rotted-snapshot",
+    "raft-snapshot-below-the-log",
+    "zab-later-promise",
+];
 
 /// Every kept plan.
 ///
