@@ -28,6 +28,7 @@ macro_rules! plans {
 /// Those in the tree, see `bench/tests/plans.rs`.
 const PLANS: &[(&str, &str)] = plans![
     "raft-longer-log",
+    "raft-more-to-say-at-the-halt",
     "raft-read-joins-an-earlier-round",
     "raft-rotted-promise",
     "raft-rotted-snapshot",

@@ -52,6 +52,10 @@ pub const RARE: &[(&str, &str)] = &[
         "a damaged snapshot arrives; `a_changed_byte_is_refused_and_the_next_attempt_succeeds`",
     ),
     (
+        "common/storage/snapshot#piece.unusable_old",
+        "an older snapshot has rotted while a peer is sent it; `a_snapshot_that_has_rotted_is_not_sent_and_the_next_one_takes_its_place`",
+    ),
+    (
         "raft/recovery#conflict.probe_back",
         "a follower with a whole term that its leader lacks; `probing_finds_the_agreement`",
     ),

@@ -3,7 +3,7 @@
 use super::clients::ClientAct;
 use super::outcome::ChartWhat;
 use super::subject::Subject;
-use super::world::{Conn, Event, ToClient, ToNode, World};
+use super::world::{Conn, Event, Request, ToClient, ToNode, World};
 use crate::node::Input;
 
 impl<P: Subject> World<'_, P> {
@@ -15,7 +15,7 @@ impl<P: Subject> World<'_, P> {
                 self.conns.insert(conn, Conn { host, life: None, to_node: now, to_client: now });
                 (conn, ToNode::Connect)
             }
-            ClientAct::Send { conn, header, body } => (conn, ToNode::Request { header, body }),
+            ClientAct::Send { conn, header, body } => (conn, ToNode::Request(Box::new(Request { header, body }))),
             ClientAct::Close { conn } => (conn, ToNode::Close),
         };
         let Some(host) = self.conns.get(&conn).map(|c| c.host) else { return };
@@ -37,8 +37,9 @@ impl<P: Subject> World<'_, P> {
             }
             // Nobody listens.
             ToNode::Connect => self.tell_client(conn, host, ToClient::Closed),
-            ToNode::Request { header, body } => match c.life {
+            ToNode::Request(request) => match c.life {
                 Some(l) if l == life && running => {
+                    let Request { header, body } = *request;
                     self.mix(14, conn, body.len() as u64);
                     self.hand_in(host, Input::ClientFrame { conn, header, body });
                 }

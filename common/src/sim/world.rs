@@ -77,8 +77,15 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum ToNode {
     Connect,
-    Request { header: Bytes, body: Bytes },
+    Request(Box<Request>),
     Close,
+}
+
+/// Apart, because what waits in the heap is moved about.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) header: Bytes,
+    pub(super) body: Bytes,
 }
 
 #[derive(Debug)]
