@@ -65,6 +65,16 @@ pub enum World {
     Kept(&'static str),
 }
 
+impl World {
+    /// The seed, or the name of the plan.
+    pub fn seed_or_plan(self) -> (Option<u64>, Option<&'static str>) {
+        match self {
+            Self::Seed(seed) => (Some(seed), None),
+            Self::Kept(name) => (None, Some(name)),
+        }
+    }
+}
+
 /// What came of one mutant.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -157,6 +167,20 @@ pub fn without(entry: &Entry, from: u64, max: u64, off: &'static str, stop: &dyn
     mutant::activate(Some(entry.mutant.name));
     let kill = plans(entry, from, max).take_while(|_| !stop()).find_map(|(runs, protocol, world, plan)| {
         let violation = attempt(&plan, &[off])?;
+        Some(Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs })
+    });
+    mutant::activate(None);
+    kill
+}
+
+/// A world in which nobody but this oracle sees the mutant, among the first `max`.
+pub fn seen_by_one(entry: &Entry, from: u64, max: u64, oracle: &'static str, stop: &dyn Fn() -> bool) -> Option<Kill> {
+    mutant::activate(Some(entry.mutant.name));
+    let kill = plans(entry, from, max).take_while(|_| !stop()).find_map(|(runs, protocol, world, plan)| {
+        if attempt(&plan, &[oracle]).is_some() {
+            return None;
+        }
+        let violation = attempt(&plan, &[])?;
         Some(Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs })
     });
     mutant::activate(None);

@@ -99,7 +99,8 @@ async fn hunt_all(args: &Args, chosen: Vec<Entry>, ui: Ui) -> anyhow::Result<Exi
         let bar = self::bar(verdicts.iter().filter(|v| v.good()).count(), ui);
         // All of them, unless only some mutants were asked for.
         let all = if args.only.is_empty() { subjects::oracles() } else { Vec::new() };
-        (offs, interrupted) = oracles::each(&all, &verdicts, from, jobs, &mut interrupts, || bar.inc(1)).await;
+        let search = oracles::Search { from, max, jobs };
+        (offs, interrupted) = oracles::each(&all, &verdicts, &search, &mut interrupts, || bar.inc(1)).await;
         bar.finish_and_clear();
     }
     if !ui.json {

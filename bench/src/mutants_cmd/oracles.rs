@@ -1,11 +1,13 @@
 //! Each oracle switched off in turn: some mutant that it kills must then live longer, else nothing shows that the oracle is
-//! of any use.
+//! of any use. Where all of them die as soon, of another oracle in another world, a world is looked for that nobody else
+//! sees anything wrong in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::hunt::{Entry, Kill, Verdict, without};
+use super::hunt::{Entry, Kill, Verdict, seen_by_one, without};
 use super::pool;
 use crate::cli::Interrupts;
 
@@ -16,6 +18,8 @@ pub struct Off {
     pub oracle: &'static str,
     /// The mutants that it kills, and what kills each of them instead within as many runs.
     pub instead: Vec<(&'static str, Option<Kill>)>,
+    /// If none survives: one of them in a world in which nobody else sees it.
+    pub alone: Option<(&'static str, Kill)>,
 }
 
 impl Off {
@@ -26,7 +30,7 @@ impl Off {
 
     /// Whether something is missed without it.
     pub fn good(&self) -> bool {
-        self.instead.iter().any(|(_, kill)| kill.is_none())
+        self.alone.is_some() || self.instead.iter().any(|(_, kill)| kill.is_none())
     }
 
     /// As a value.
@@ -39,30 +43,69 @@ impl Off {
                 None => json!({"mutant": name, "survived": true, "oracle": null, "seeds": null}),
             })
             .collect();
-        json!({"off": self.oracle, "needed": self.good(), "mutants": killed})
+        let alone = self.alone.as_ref().map(|(name, k)| {
+            let (seed, plan) = k.world.seed_or_plan();
+            json!({"mutant": name, "protocol": k.protocol, "seed": seed, "plan": plan})
+        });
+        json!({"off": self.oracle, "needed": self.good(), "mutants": killed, "seen_by_it_alone": alone})
     }
+}
+
+/// What `each` goes by.
+pub(super) struct Search {
+    /// The first seed.
+    pub(super) from: u64,
+    /// Worlds of each mutant at most.
+    pub(super) max: u64,
+    /// Threads.
+    pub(super) jobs: usize,
 }
 
 /// Switches off every oracle in turn. One that has no mutant is among the results, since nothing shows that it is needed.
 pub(super) async fn each(
     all: &[&'static str],
     verdicts: &[Verdict],
-    from: u64,
-    jobs: usize,
+    search: &Search,
     interrupts: &mut Interrupts,
     mut step: impl FnMut(),
 ) -> (Vec<Off>, bool) {
-    let items: Vec<(&'static str, Entry, u64)> =
-        verdicts.iter().filter_map(|v| v.by_named().map(|k| (k.oracle, v.entry.clone(), k.runs))).collect();
+    let Search { from, max, jobs } = *search;
+    let killed = || verdicts.iter().filter_map(|v| v.by_named().map(|k| (k.oracle, v.entry.clone(), k.runs)));
     let work = move |(oracle, entry, runs): &(&'static str, Entry, u64), stop: &dyn Fn() -> bool| {
         (*oracle, entry.mutant.name, without(entry, from, *runs, oracle, stop))
     };
-    let (results, interrupted) = pool::each(items, jobs, interrupts, work, |_| step()).await;
+    let (results, interrupted) = pool::each(killed().collect(), jobs, interrupts, work, |_| step()).await;
     let mut by_oracle: BTreeMap<&'static str, Vec<_>> = all.iter().map(|o| (*o, Vec::new())).collect();
     for (oracle, name, kill) in results {
         by_oracle.entry(oracle).or_default().push((name, kill));
     }
-    (by_oracle.into_iter().map(|(oracle, instead)| Off { oracle, instead }).collect(), interrupted)
+    let off = |(oracle, instead)| Off { oracle, instead, alone: None };
+    let mut offs: Vec<Off> = by_oracle.into_iter().map(off).collect();
+    if interrupted {
+        return (offs, true);
+    }
+    let doubtful: Vec<&'static str> = offs.iter().filter(|o| !o.good()).map(|o| o.oracle).collect();
+    // One such world is enough for an oracle.
+    let shown = Mutex::new(BTreeSet::new());
+    let known = move |oracle: &'static str, new: bool| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if new { shown.insert(oracle) } else { shown.contains(oracle) }
+    };
+    let work = move |(oracle, entry, _): &(&'static str, Entry, u64), stop: &dyn Fn() -> bool| {
+        let kill = seen_by_one(entry, from, max, oracle, &|| stop() || known(oracle, false));
+        if kill.is_some() {
+            known(oracle, true);
+        }
+        (*oracle, entry.mutant.name, kill)
+    };
+    let items = killed().filter(|(oracle, ..)| doubtful.contains(oracle)).collect();
+    let (found, interrupted) = pool::each(items, jobs, interrupts, work, |_| ()).await;
+    for (oracle, name, kill) in found {
+        if let (Some(kill), Some(off)) = (kill, offs.iter_mut().find(|o| o.oracle == oracle && o.alone.is_none())) {
+            off.alone = Some((name, kill));
+        }
+    }
+    (offs, interrupted)
 }
 
 #[cfg(test)]

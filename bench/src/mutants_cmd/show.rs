@@ -72,11 +72,7 @@ pub fn json(verdicts: &[Verdict]) -> Value {
 fn one(v: &Verdict) -> Value {
     let m = &v.entry.mutant;
     let kill = v.kill();
-    let (seed, plan) = match kill.map(|k| k.world) {
-        Some(World::Seed(seed)) => (Some(seed), None),
-        Some(World::Kept(name)) => (None, Some(name)),
-        None => (None, None),
-    };
+    let (seed, plan) = kill.map_or((None, None), |k| k.world.seed_or_plan());
     json!({
         "name": m.name,
         "what": m.what,
@@ -110,6 +106,16 @@ pub fn oracles(all: &[Off]) -> String {
         let survivors = off.survivors();
         let lives =
             if survivors.is_empty() { "NOTHING survives".into() } else { format!("{} survive", survivors.join(", ")) };
+        let lives = match &off.alone {
+            None => lives,
+            Some((name, k)) => {
+                let world = match k.world {
+                    World::Seed(seed) => format!("{} seed {seed}", k.protocol.name()),
+                    World::Kept(plan) => format!("{plan}.plan"),
+                };
+                format!("{name} goes unseen in {world}")
+            }
+        };
         let dies = if instead.is_empty() { String::new() } else { format!("; killed instead: {}", instead.join(", ")) };
         let _ = writeln!(text, "without {}: {lives}{dies}", off.oracle);
     }
@@ -169,12 +175,18 @@ mod tests {
     fn an_oracle_without_which_all_still_die_is_pointed_out() {
         let kill =
             Kill { oracle: "C-LIN", what: String::new(), protocol: Protocol::Raft, world: World::Seed(1), runs: 3 };
-        let mut off = Off { oracle: "C-ACK", instead: vec![("D01", Some(kill))] };
+        let mut off = Off { oracle: "C-ACK", instead: vec![("D01", Some(kill.clone()))], alone: None };
         assert_eq!(
             oracles(std::slice::from_ref(&off)),
             "without C-ACK: NOTHING survives; killed instead: D01 by C-LIN after 3\n"
         );
         assert!(!off.good());
+        let found = Off { alone: Some(("D01", kill)), ..off.clone() };
+        assert_eq!(
+            oracles(std::slice::from_ref(&found)),
+            "without C-ACK: D01 goes unseen in raft seed 1; killed instead: D01 by C-LIN after 3\n"
+        );
+        assert!(found.good());
         off.instead.push(("D02", None));
         assert!(off.good());
         assert_eq!(oracles(&[off]), "without C-ACK: D02 survive; killed instead: D01 by C-LIN after 3\n");

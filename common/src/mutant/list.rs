@@ -60,6 +60,7 @@ pub static LIST: &[Mutant] = &[
     ),
     rule("C24", "now and then a put is answered when it is appended", "Raft, section 5.3", "C-ACK"),
     rule("C25", "a repetition is not told its answer", "Ongaro's dissertation, section 6.3", "L2"),
+    real("C26", "after a start, the first entry behind the snapshot is left out", "etcd#13766", "C-PREFIX"),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),

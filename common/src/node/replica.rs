@@ -132,6 +132,10 @@ impl<P: Protocol> Replica<P> {
             snapshot,
             log: boot.log,
         });
+        let mut applying = Applying::new(snapshot, core.committed());
+        if mutant!("C26") {
+            applying.leave_out(&core.log().cached(snapshot, core.log().last()).unwrap_or_default());
+        }
         Self {
             fx: Effects::new(boot.trace.is_some()),
             me: boot.id,
@@ -144,7 +148,7 @@ impl<P: Protocol> Replica<P> {
             forwards: Forwards::default(),
             reads: Reads::default(),
             transfers: VecDeque::new(),
-            applying: Applying::new(snapshot, core.committed()),
+            applying,
             snapshots: Snapshots::new(snapshot),
             peers: Peers::default(),
             cuts: 0,

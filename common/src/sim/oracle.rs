@@ -57,30 +57,32 @@ impl Sequence {
     /// A node that has applied `at` entries applies this run next. True if (some of) it is new to the world, from which on
     /// it is the sequence.
     pub(super) fn hands(&mut self, node: NodeId, at: &mut usize, run: &Entries) -> Result<bool, Violation> {
-        let mut new = false;
+        let (mut new, mut found) = (false, Ok(()));
         for (i, (id, _)) in run.iter().enumerate() {
             let this = (id, hash(run, i));
-            match self.entries.get(*at) {
-                Some(known) if *known == this => {}
-                Some((known, _)) if *known == id => {
-                    return Err(Violation::new("C-PREFIX", format!("{node} applies another entry as {id}")));
-                }
+            let broken = match self.entries.get(*at) {
+                Some(known) if *known == this => None,
+                Some((known, _)) if *known == id => Some(format!("{node} applies another entry as {id}")),
                 Some((known, _)) => {
-                    let what = format!("{node} applies {id} as its entry {}, which is {known} elsewhere", *at + 1);
-                    return Err(Violation::new("C-PREFIX", what));
+                    Some(format!("{node} applies {id} as its entry {}, which is {known} elsewhere", *at + 1))
                 }
                 None if *at == self.entries.len() && id > self.last() => {
                     self.entries.push(this);
                     new = true;
+                    None
                 }
-                None => {
-                    let what = format!("{node} applies {id} after {} entries, the last {}", *at, self.last());
-                    return Err(Violation::new("C-PREFIX", what));
+                None => Some(format!("{node} applies {id} after {} entries, the last {}", *at, self.last())),
+            };
+            match broken {
+                None => *at += 1,
+                // Where it is passed over, the node stands after what it applied.
+                Some(what) => {
+                    *at = self.position(id).unwrap_or(*at);
+                    found = found.and(Err(Violation::new("C-PREFIX", what)));
                 }
             }
-            *at += 1;
         }
-        Ok(new)
+        found.map(|()| new)
     }
 
     /// A node has this state after `at` entries.

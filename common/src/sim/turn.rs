@@ -109,24 +109,20 @@ impl<P: Subject> World<'_, P> {
         let mut verdict = Ok(());
         for run in runs {
             let before = self.sequence.len();
-            verdict = self.sequence.hands(NodeId(host as u64 + 1), &mut running.handed, run).map(|_| ());
-            if verdict.is_err() {
-                break;
-            }
+            let handed = self.sequence.hands(NodeId(host as u64 + 1), &mut running.handed, run);
+            // Whoever passes that over is still told what is new.
+            verdict = verdict.and(handed.map(|_| ()));
             let new = self.sequence.len() - before;
             if new > 0 {
                 // What is new is the end of the run.
                 let fresh = if new == run.len() { Some(run.clone()) } else { run.after(before_last(run, new)) };
-                verdict = fresh.map_or(Ok(()), |run| self.clients.committed(&run));
+                verdict = verdict.and(fresh.map_or(Ok(()), |run| self.clients.committed(&run)));
                 if self.counts.recoveries == 0
                     && let Some(healed) = self.healed
                 {
                     self.counts.recoveries = 1;
                     self.counts.recovery_us = self.now.since(healed).0;
                     self.counts.recovery_worst_us = self.counts.recovery_us;
-                }
-                if verdict.is_err() {
-                    break;
                 }
             }
         }
@@ -300,15 +296,12 @@ impl<P: Subject> World<'_, P> {
         let lane = &mut running.apply;
         while let Some(op) = lane.current.pop_front() {
             let restores = matches!(op, ApplyOp::Restore { .. });
-            if let ApplyOp::Apply { runs, .. } = &op {
-                running.applied += runs.iter().map(crate::entries::Entries::len).sum::<usize>();
-            }
             lane.worker.run(op, &mut events);
             let applier = lane.worker.applier();
             looks.push((restores, applier.applied(), applier.hash()));
-            if restores {
-                let at = self.sequence.position(applier.applied());
-                (running.handed, running.applied) = at.map_or((running.handed, usize::MAX), |at| (at, at));
+            running.applied = self.sequence.position(applier.applied()).unwrap_or(usize::MAX);
+            if restores && running.applied != usize::MAX {
+                running.handed = running.applied;
             }
         }
         let applied = running.applied;

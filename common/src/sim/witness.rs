@@ -119,12 +119,12 @@ impl Witness {
             }
             Ok((Envelope::Write { session, seq, floor }, command)) => {
                 let write = self.model.session_mut(session).and_then(|s| s.write_mut(seq));
-                let Some(write) = write.filter(|w| w.tally.sent > 0 && w.command == xxh3_64(command)) else {
-                    return fail("C-INT", || format!("{at} holds a write {session:?}/{seq} that no client sent"));
-                };
+                let strange = || format!("{at} holds a write {session:?}/{seq} that no client sent");
+                let Some(write) = write.filter(|w| w.tally.sent > 0) else { return fail("C-INT", strange) };
+                let sent = if write.command == xxh3_64(command) { Ok(()) } else { fail("C-INT", strange) };
                 let verdict = seen(&mut write.tally, at);
                 self.model.write(at, session, seq, floor, command);
-                verdict
+                sent.and(verdict)
             }
             Ok((Envelope::Open | Envelope::Raw, _)) | Err(_) => {
                 let Some((tally, place)) = self.appends.get_mut(&xxh3_64(payload)) else {
