@@ -4,8 +4,9 @@
 //! share one FIFO session. What used to be "a connection of a learner to its leader" is a logical *attempt*: the
 //! learner chooses its number (counting up as long as the process lives) and says it in FOLLOWERINFO or OBSERVERINFO,
 //! and every later message of either side repeats it. A message of another attempt is ignored, so nothing that an
-//! earlier connection left in the pipe can be mistaken for the present one. An attempt ends when either side says
-//! LOOKING, when a new FOLLOWERINFO replaces it, or with the session.
+//! earlier connection left in the pipe can be mistaken for the present one. Two nodes that change places number their
+//! attempts independently; so whatever a leader said before LEADERINFO it said in another role, and is ignored. An
+//! attempt ends when either side says LOOKING, when a new FOLLOWERINFO replaces it, or with the session.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -239,7 +240,8 @@ pub enum Message {
     Ping {
         /// The attempt.
         attempt: u64,
-        /// Counts up; a quorum of echoes of a round proves that no other leader was established before it began.
+        /// Counts up; a quorum of echoes of a round proves that no other leader was established before it began. An echo
+        /// before LEADERINFO says 0 and proves nothing.
         round: u64,
     },
     /// A learner asks up to where a linearizable read must have applied (ZooKeeper: REQUEST with opcode sync).

@@ -34,6 +34,7 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-rotted-snapshot",
     "raft-snapshot-below-the-log",
     "zab-later-promise",
+    "zab-roles-change-in-one-session",
     "zab-two-lead-one-epoch",
 ];
 

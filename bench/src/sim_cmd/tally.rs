@@ -87,6 +87,10 @@ pub const RARE: &[(&str, &str)] = &[
         "zab/recovery#on_info.later_promise",
         "a follower that promised an epoch to another leader; the script `promise_above_the_leaders_epoch`",
     ),
+    (
+        "zab/recovery#on_message.of_its_time_as_a_follower",
+        "two nodes change places while one has something under way; `what_a_leader_said_as_a_follower_means_nothing`",
+    ),
 ];
 
 /// The most different notes that are kept.

@@ -169,7 +169,7 @@ impl<P: Subject> Host<P> {
             member: self.member,
             voters: voters.clone(),
             protocol: P::config(&shape.timing),
-            config: replica_config(&shape.machine),
+            config: replica_config(shape),
             seed,
             now: self.clock.local(now),
             hard: parts.hard,
@@ -204,20 +204,22 @@ fn storage(shape: &MachineShape) -> StorageConfig {
 }
 
 /// The replica's limits: the defaults, or legal and unlikely ones.
-fn replica_config(shape: &MachineShape) -> ReplicaConfig {
+fn replica_config(shape: &Shape) -> ReplicaConfig {
+    let machine = &shape.machine;
     let mut config = ReplicaConfig {
-        snapshot_entries: shape.snapshot_entries,
-        tail_entries: shape.tail_entries,
+        snapshot_entries: machine.snapshot_entries,
+        tail_entries: machine.tail_entries,
         ..ReplicaConfig::default()
     };
-    if shape.limits > 0 {
-        let mut rng = Rng::new(shape.limits);
+    if machine.limits > 0 {
+        let mut rng = Rng::new(machine.limits);
         config.batch_entries = rng.between(1, 64) as usize;
         config.batch_bytes = rng.between(1, 4096) as usize;
         config.batches_in_flight = rng.between(1, 8) as usize;
         config.hold_us = rng.between(0, 2_000_000);
         config.retry_us = rng.between(1, 100_000);
-        config.read_us = rng.between(100_000, 5_000_000);
+        // A read that may wait for less than some round trips would be refused for ever (L2).
+        config.read_us = rng.between(100_000, 5_000_000).max(shape.timing.election_timeout.0);
         config.read_attempts = rng.between(1, 16) as u32;
         config.barriers_in_flight = rng.between(1, 4) as usize;
         config.apply_piece_bytes = rng.between(1, 4096) as usize;

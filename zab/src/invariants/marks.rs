@@ -61,6 +61,7 @@ pub const MARKS: &[&str] = &[
     "zab/recovery#on_leader_info.already_accepted",
     "zab/recovery#on_leader_notification.gave_up",
     "zab/recovery#on_message.another_attempt",
+    "zab/recovery#on_message.of_its_time_as_a_follower",
     "zab/recovery#on_new_leader_ack.late",
     "zab/recovery#on_received.snapshot_installed",
     "zab/recovery#on_snap.begins_again",

@@ -103,6 +103,7 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z41", "a leader begins to broadcast before it has delivered its initial history", "Zab 1.0, R6", "Z-PI"),
     rule("Z42", "a leader that gives up puts an entry of its own in its log", "integrity", "Z-INT"),
     rule("Z43", "a node that looks for a leader forgets its epoch", "monotonic epochs", "C-MONO"),
+    rule("Z44", "what a leader said as a follower is taken for what it says as a leader", "was here once", "C-NBT"),
 ];
 
 #[cfg(test)]

@@ -160,12 +160,21 @@ impl Following {
             fx.mark("zab/recovery#on_message.another_attempt");
             return Ok(());
         }
+        // The two may have changed places within their session, and attempts of both are numbered from 1. What the leader
+        // said as this node's follower comes before its LEADERINFO, and only an echo looks like something a leader says.
+        let from_before = self.stage == Stage::Info && !matches!(message, Message::LeaderInfo { .. });
+        if from_before && !matches!(message, Message::Ping { .. }) && !mutant!("Z44") {
+            fx.mark("zab/recovery#on_message.of_its_time_as_a_follower");
+            return Ok(());
+        }
         self.heard_at = me.now;
         match message {
             Message::Proposal { entries: Payload::Entries(run), .. } => self.on_proposal(me, run, fx),
             Message::Commit { zxid, .. } => self.on_commit(me, zxid, fx),
             Message::Inform { entries: Payload::Entries(run), .. } => self.on_inform(me, run, fx),
             Message::Ping { round, .. } => {
+                // Before LEADERINFO it is a sign of life, and proves to nobody that no other leader was established.
+                let round = if from_before { 0 } else { round };
                 fx.send(self.leader, Message::Ping { attempt: self.attempt, round });
                 Ok(())
             }

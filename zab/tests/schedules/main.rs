@@ -35,7 +35,9 @@ fn nothing_committed_is_lost_and_nobody_disagrees_whatever_the_schedule() {
     println!("{all:#?}");
     let hits = common::mark::take();
     println!("{hits:#?}");
-    let missed: Vec<_> = Zab::marks().iter().filter(|m| !hits.contains_key(*m)).collect();
+    // It takes a frame that is under way for longer than an election; tests/roles.rs has it.
+    let elsewhere = "zab/recovery#on_message.of_its_time_as_a_follower";
+    let missed: Vec<_> = Zab::marks().iter().filter(|m| **m != elsewhere && !hits.contains_key(*m)).collect();
     assert!(missed.is_empty(), "never reached: {missed:?}");
     for kind in ["DIFF", "TRUNC", "TRUNC+DIFF", "SNAP"] {
         assert!(all.kinds.contains_key(kind), "no {kind} in any schedule");
