@@ -106,21 +106,38 @@ impl Verdict {
     }
 }
 
-/// Which plans are tried, in order: those kept for the mutant, then each seed in every protocol of it.
-fn plans(entry: &Entry, from: u64, max: u64) -> impl Iterator<Item = (u64, Protocol, World, Plan)> {
+/// One run of a mutant.
+struct Run {
+    /// How many there were until now, this one included.
+    runs: u64,
+    protocol: Protocol,
+    world: World,
+    plan: Plan,
+}
+
+impl Run {
+    /// What catches the active mutant in this world, without the oracles that are off.
+    fn attempt(&self, off: &[&'static str]) -> Option<Kill> {
+        let outcome = subjects::run(&self.plan, &Options { off: off.to_vec(), ..Options::default() }).ok()?;
+        let (_, Violation { oracle, what, .. }) = outcome.violation?;
+        Some(Kill { oracle, what, protocol: self.protocol, world: self.world, runs: self.runs })
+    }
+}
+
+/// What is tried, in order: the plans that are kept for the mutant, then each seed in every protocol of it.
+fn runs(entry: &Entry, from: u64, max: u64) -> impl Iterator<Item = Run> {
     let mine = |k: &kept::Kept| k.mutant == entry.mutant.name;
-    let kept = kept::all().into_iter().filter(mine).filter_map(|k| {
-        let protocol = Protocol::ALL.into_iter().find(|p| p.name() == k.plan.protocol)?;
-        Some((protocol, World::Kept(k.name), k.plan))
-    });
+    let kept: Vec<_> = kept::all().into_iter().filter(mine).map(|k| (World::Kept(k.name), k.plan)).collect();
     let n = entry.protocols.len() as u64;
     let protocols = entry.protocols.clone();
     let drawn = (0..max).map(move |i| {
-        let (protocol, seed) = (protocols[(i % n) as usize], from + i / n);
-        (protocol, World::Seed(seed), swarm::plan(protocol.name(), seed))
+        let seed = from + i / n;
+        (World::Seed(seed), swarm::plan(protocols[(i % n) as usize].name(), seed))
     });
-    let kept: Vec<_> = kept.collect();
-    (1..=max).zip(kept.into_iter().chain(drawn)).map(|(runs, (protocol, world, plan))| (runs, protocol, world, plan))
+    (1..=max).zip(kept.into_iter().chain(drawn)).filter_map(|(runs, (world, plan))| {
+        let protocol = subjects::protocol(&plan).ok()?;
+        Some(Run { runs, protocol, world, plan })
+    })
 }
 
 /// Runs one mutant on this thread, `max` times at most. `stop` ends it early.
@@ -129,13 +146,12 @@ pub fn hunt(entry: &Entry, from: u64, max: u64, stop: &dyn Fn() -> bool) -> Verd
     let mut verdict = Verdict { entry: entry.clone(), first: None, named: None, runs: 0 };
     // Oracles that were faster than the one named: switched off from then on, to see whether that one would have seen it.
     let mut off: Vec<&'static str> = Vec::new();
-    for (runs, protocol, world, plan) in plans(entry, from, max) {
+    for run in runs(entry, from, max) {
         if stop() {
             break;
         }
-        verdict.runs = runs;
-        while let Some(violation) = attempt(&plan, &off) {
-            let kill = Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs };
+        verdict.runs = run.runs;
+        while let Some(kill) = run.attempt(&off) {
             let named = kill.oracle == entry.mutant.oracle;
             let fresh = !off.contains(&kill.oracle);
             off.push(kill.oracle);
@@ -156,19 +172,10 @@ pub fn hunt(entry: &Entry, from: u64, max: u64, stop: &dyn Fn() -> bool) -> Verd
     verdict
 }
 
-/// Runs the active mutant once.
-fn attempt(plan: &Plan, off: &[&'static str]) -> Option<Violation> {
-    let outcome = subjects::run(plan, &Options { off: off.to_vec(), ..Options::default() }).ok()?;
-    outcome.violation.map(|(_, violation)| violation)
-}
-
 /// What catches a mutant within so many runs when one oracle is switched off.
 pub fn without(entry: &Entry, from: u64, max: u64, off: &'static str, stop: &dyn Fn() -> bool) -> Option<Kill> {
     mutant::activate(Some(entry.mutant.name));
-    let kill = plans(entry, from, max).take_while(|_| !stop()).find_map(|(runs, protocol, world, plan)| {
-        let violation = attempt(&plan, &[off])?;
-        Some(Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs })
-    });
+    let kill = runs(entry, from, max).take_while(|_| !stop()).find_map(|run| run.attempt(&[off]));
     mutant::activate(None);
     kill
 }
@@ -176,13 +183,8 @@ pub fn without(entry: &Entry, from: u64, max: u64, off: &'static str, stop: &dyn
 /// A world in which nobody but this oracle sees the mutant, among the first `max`.
 pub fn seen_by_one(entry: &Entry, from: u64, max: u64, oracle: &'static str, stop: &dyn Fn() -> bool) -> Option<Kill> {
     mutant::activate(Some(entry.mutant.name));
-    let kill = plans(entry, from, max).take_while(|_| !stop()).find_map(|(runs, protocol, world, plan)| {
-        if attempt(&plan, &[oracle]).is_some() {
-            return None;
-        }
-        let violation = attempt(&plan, &[])?;
-        Some(Kill { oracle: violation.oracle, what: violation.what, protocol, world, runs })
-    });
+    let mut worlds = runs(entry, from, max).take_while(|_| !stop());
+    let kill = worlds.find_map(|run| if run.attempt(&[oracle]).is_none() { run.attempt(&[]) } else { None });
     mutant::activate(None);
     kill
 }
