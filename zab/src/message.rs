@@ -5,8 +5,9 @@
 //! learner chooses its number (counting up as long as the process lives) and says it in FOLLOWERINFO or OBSERVERINFO,
 //! and every later message of either side repeats it. A message of another attempt is ignored, so nothing that an
 //! earlier connection left in the pipe can be mistaken for the present one. Two nodes that change places number their
-//! attempts independently; so whatever a leader said before LEADERINFO it said in another role, and is ignored. An
-//! attempt ends when either side says LOOKING, when a new FOLLOWERINFO replaces it, or with the session.
+//! attempts independently; so whatever a leader said before LEADERINFO may be of another role. It is ignored, but for a
+//! PING, which until then is a sign of life and no more. An attempt ends when either side says LOOKING, when a new
+//! FOLLOWERINFO replaces it, or with the session.
 
 use std::cmp::Ordering;
 use std::fmt;
