@@ -81,14 +81,20 @@ fn a_snapshot_is_taken_stored_and_only_then_the_log_is_cut() {
     assert!(matches!(b.turn(durable).apply[..], [ApplyOp::Apply { .. }, ApplyOp::Freeze]));
 }
 
-#[test]
-fn a_short_log_is_not_cut_but_the_core_hears_of_the_snapshot() {
-    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries: 50, ..config() });
+/// A leader that has asked for its snapshot up to (1,2) to be stored.
+fn about_to_store(tail_entries: u64) -> Bench {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries, ..config() });
     let out = b.turn([write(1, 1), write(2, 1)]);
     let durable = b.disk(out.log);
     let out = b.turn(durable);
     let frozen = b.machine(out.apply);
     b.turn(frozen);
+    b
+}
+
+#[test]
+fn a_short_log_is_not_cut_but_the_core_hears_of_the_snapshot() {
+    let mut b = about_to_store(50);
     let out = b.turn([Input::Snapshot(SnapshotEvent::Stored { snapshot: id(1, 2), bytes: 1 })]);
     assert!(out.log.is_empty());
     assert!(b.replica.core.saw("Compacted { snapshot: LogId { epoch: 1, counter: 2 }, base: LogId { epoch: 0"));
@@ -96,12 +102,7 @@ fn a_short_log_is_not_cut_but_the_core_hears_of_the_snapshot() {
 
 #[test]
 fn an_unusable_snapshot_is_replaced_even_when_nothing_was_written_since() {
-    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries: 0, ..config() });
-    let out = b.turn([write(1, 1), write(2, 1)]);
-    let durable = b.disk(out.log);
-    let out = b.turn(durable);
-    let frozen = b.machine(out.apply);
-    b.turn(frozen);
+    let mut b = about_to_store(0);
     let snapshot = id(1, 2);
     let stored = || Input::Snapshot(SnapshotEvent::Stored { snapshot, bytes: 1 });
     b.turn([stored()]);
