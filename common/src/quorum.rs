@@ -1,9 +1,13 @@
 //! Quorum arithmetic. Everything that counts acknowledgements in either protocol counts them here.
 
+mod joint;
+
 use crate::types::NodeId;
 
+pub use joint::{Change, ChangeRefusal, Configuration, Vote};
+
 /// The voters of a cluster. Observers are not in it: what is not here is never counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Voters {
     ids: Vec<NodeId>,
 }
