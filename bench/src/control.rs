@@ -318,7 +318,7 @@ impl Protocol for Control {
             }
             Input::PeerDown { peer } => self.node.report_unreachable(peer.0),
             Input::Propose { batch } => self.propose(&batch, fx),
-            Input::ReadBarrier { id } => {
+            Input::ReadBarrier { id, .. } => {
                 if self.node.raft.leader_id == 0 {
                     fx.push(Effect::ReadFailed { id, reason: Refusal::NotLeader { leader: None } });
                 } else {
@@ -327,8 +327,9 @@ impl Protocol for Control {
                     self.node.read_index(id.to_le_bytes().to_vec());
                 }
             }
-            Input::Transfer { .. } => {
-                fx.push(Effect::TransferAnswer(Err(Refusal::Unsupported("transfer in the control".to_owned()))));
+            Input::Transfer { id, .. } => {
+                let no = Refusal::Unsupported("transfer in the control".to_owned());
+                fx.push(Effect::TransferAnswer { id, answer: Err(no) });
             }
             Input::Durable { upto } => {
                 self.durable = upto;
@@ -394,7 +395,7 @@ impl Protocol for Control {
 impl Subject for Control {
     type Oracle = Promises;
 
-    fn config(timing: &Timing) -> Ticks {
+    fn config(timing: &Timing, _: NodeId) -> Ticks {
         let tick_us = (timing.election_timeout.0 / ELECTION_TICKS as u64).max(1);
         let heartbeat_ticks = (timing.heartbeat.0 / tick_us).clamp(1, ELECTION_TICKS as u64 / 2) as usize;
         Ticks { tick_us, heartbeat_ticks }

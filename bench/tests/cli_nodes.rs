@@ -67,7 +67,7 @@ async fn tour(protocol: &str) {
     let table = text(run.path(), &["status"]).await;
     assert_eq!(String::from_utf8(table.out).unwrap().lines().count(), 5);
 
-    refusals(&run, protocol).await;
+    refusals(&run, protocol, &leader).await;
     deaths(&mut run, &leader).await;
     let nodes = run.pids();
     assert_eq!(run.interrupt().await, Some(130));
@@ -77,7 +77,7 @@ async fn tour(protocol: &str) {
 }
 
 /// What is refused, and how.
-async fn refusals(run: &Run, protocol: &str) {
+async fn refusals(run: &Run, protocol: &str, leader: &Value) {
     let other = if protocol == "raft" { "zab" } else { "raft" };
     let wrong = run.target().replace(protocol, other);
     for ask in [&["put", "a", "1"][..], &["get", "a"], &["leader"]] {
@@ -88,7 +88,16 @@ async fn refusals(run: &Run, protocol: &str) {
         assert!(refused.err.contains(&format!("speaks {protocol}, not {other}")), "{}", refused.err);
     }
     let transfer = ctl(run.path(), &["transfer"]).await;
-    assert!(transfer.code == 1 && transfer.err.contains("not offered"), "{}", transfer.err);
+    if protocol == "raft" {
+        let next = transfer.json()["leader"].clone();
+        assert!(transfer.code == 0 && next.is_u64() && next != *leader, "{next} {}", transfer.err);
+        let back = ctl(run.path(), &["transfer", "--to", &leader.to_string()]).await;
+        assert_eq!(back.jsons(), [json!({"protocol": "raft", "transferred": true, "leader": leader})], "{}", back.err);
+        let again = ctl(run.path(), &["transfer", "--to", &leader.to_string()]).await;
+        assert!(again.code == 1 && again.err.contains("leads already"), "{}", again.err);
+    } else {
+        assert!(transfer.code == 1 && transfer.err.contains("not offered"), "{}", transfer.err);
+    }
     let long = "k".repeat(5000);
     let long = ctl(run.path(), &["put", &long, "1"]).await;
     assert!(long.code == 2 && long.err.contains("the key has 5000 bytes, at most"), "{}", long.err);

@@ -15,7 +15,8 @@
 //! 3. **Sessions.** Messages from a peer arrive between its [`Input::PeerUp`] and [`Input::PeerDown`], in the order they
 //!    were sent, without gaps, prefix by prefix: a session may end with messages lost at its tail, never in its middle.
 //!    Each end learns of the end of a session in its own time. A message sent to a peer without a session is dropped.
-//! 4. **Time** (`now`) never goes back.
+//! 4. **Time** (`now`) never goes back, and is read after what the input tells of has happened: a process that stood still
+//!    between its clock and a question would otherwise take a lease that is over for one that is not.
 //!
 //! # What the core promises
 //!
@@ -141,9 +142,15 @@ pub enum Input<M> {
     ReadBarrier {
         /// The caller's number for it.
         id: u64,
+        /// The caller trusts the clocks: a leader may answer by its lease, if the protocol has such a thing and its
+        /// configuration says how far clocks can be trusted. Otherwise it is answered as if this were false.
+        lease: bool,
     },
-    /// Hand leadership over, to `to` or to the best follower. Answered by [`Effect::TransferAnswer`].
+    /// Hand leadership over, to `to` or to the best follower. Answered, now or when it is over, by
+    /// [`Effect::TransferAnswer`] with the same number.
     Transfer {
+        /// The caller's number for it.
+        id: u64,
         /// To whom.
         to: Option<NodeId>,
     },
@@ -247,6 +254,15 @@ pub enum Refusal {
     /// Not offered.
     #[error("not offered: {0}")]
     Unsupported(String),
+    /// The leader is handing its office over. It takes nothing meanwhile, so try again.
+    #[error("leadership is being handed over to {to}, try again")]
+    Transferring {
+        /// To whom.
+        to: NodeId,
+    },
+    /// Leadership was not handed over.
+    #[error("leadership was not handed over: {0}")]
+    NotTransferred(String),
 }
 
 /// One thing a core wants done. In order; see the [module](self).
@@ -303,8 +319,13 @@ pub enum Effect<P: Protocol> {
         /// Why.
         reason: Refusal,
     },
-    /// Whether leadership will be handed over.
-    TransferAnswer(Result<(), Refusal>),
+    /// Leadership was handed over, or was not.
+    TransferAnswer {
+        /// The number it came with.
+        id: u64,
+        /// Who leads now, or why it is not whom leadership was to go to.
+        answer: Result<NodeId, Refusal>,
+    },
     /// Read the log after this id from disk, for a peer that is behind what is in memory. At most one outstanding
     /// per peer.
     Fetch {

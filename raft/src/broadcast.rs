@@ -23,6 +23,7 @@ use common::types::{LogId, NodeId};
 use crate::core::{Due, Raft, State};
 use crate::membership::Progress;
 use crate::message::{Answer, Message};
+use crate::transfer::Handover;
 
 /// What an uncommitted entry is counted for beside its payload, so that empty payloads are bounded too.
 const ENTRY_COST: usize = 32;
@@ -33,6 +34,9 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else {
             return fx.push(Effect::Refused(Refusal::NotLeader { leader: self.leader() }));
         };
+        if let Some(Handover { to, .. }) = self.handover.filter(|_| !mutant!("R60")) {
+            return fx.push(Effect::Refused(Refusal::Transferring { to }));
+        }
         let cost = batch.bytes() + ENTRY_COST * batch.len();
         // A proposal larger than the limit is taken when nothing else waits; otherwise it could never be.
         if leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + cost > self.config.max_uncommitted_bytes {
@@ -95,6 +99,11 @@ impl Raft {
     /// needs no more, unless it has not heard of the latest commit.
     pub(crate) fn heartbeat(&mut self, fx: &mut Effects<Self>) {
         fx.trace("raft/broadcast#heartbeat", "Raft 5.2", || TraceBody::Timer { name: "heartbeat" });
+        let leases = self.config.lease().is_some();
+        if leases {
+            // Everyone is asked to go on with its promise.
+            self.number_round();
+        }
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         leader.heartbeat_due = self.now.after(self.config.heartbeat());
@@ -104,7 +113,7 @@ impl Raft {
             if !peer.connected {
                 continue;
             }
-            if !(peer.spoken && peer.heard) || peer.commit_sent < say.commit {
+            if leases || !(peer.spoken && peer.heard) || peer.commit_sent < say.commit {
                 peer.append(say, None, fx);
             }
             (peer.spoken, peer.heard) = (false, false);
@@ -326,6 +335,7 @@ impl Raft {
         }
         if grown {
             self.try_commit(fx);
+            self.tell_heir(fx);
         }
         self.pump(at, fx);
     }

@@ -24,8 +24,17 @@ pub struct Config {
     /// 4.2.3).
     pub check_quorum: bool,
     /// When the session with the leader ends, ask for votes within one heartbeat interval instead of waiting for the
-    /// election time-out. Without `pre_vote` it does nothing.
+    /// election time-out. Without `pre_vote` it does nothing, nor with leases, which rest on that waiting.
     pub early_election: bool,
+    /// How much this node is to lead, from 0 to 100. One that is less waits longer before it stands for election: at 0 by
+    /// `election_timeout_max_ms`, and half as long each time that nobody was elected. So where priorities are 50 apart the
+    /// higher one leads, if it can; and whoever is left leads nevertheless. Votes do not look at it.
+    pub priority: u64,
+    /// Turns leases on, and says what they may rely on: no clock of the cluster runs faster or slower than real time by more
+    /// than so many parts in a million. A suspended machine's clock stands still, which is more than any bound. 0 turns
+    /// them off. All nodes must have the same, and the same `election_timeout_ms`. At most 500,000. See
+    /// [`lease`](crate::lease).
+    pub max_clock_drift_ppm: u64,
     /// The most payload bytes in one AppendEntries (but always at least one entry). 1 to 64 MiB.
     pub max_batch_bytes: usize,
     /// The most AppendEntries with entries sent to one peer and not acknowledged. At the limit that peer waits, nobody
@@ -54,6 +63,8 @@ impl Default for Config {
             pre_vote: true,
             check_quorum: true,
             early_election: true,
+            priority: 100,
+            max_clock_drift_ppm: 0,
             max_batch_bytes: 1 << 20,
             max_inflight_messages: 256,
             max_inflight_bytes: 16 << 20,
@@ -81,6 +92,8 @@ impl Config {
     /// Checks every field against its range and the others.
     pub fn validate(&self) -> Result<(), ConfigError> {
         const MIB: u64 = 1 << 20;
+        within("priority", self.priority, 0, 100, "100")?;
+        within("max_clock_drift_ppm", self.max_clock_drift_ppm, 0, 500_000, "one half")?;
         within("heartbeat_ms", self.heartbeat_ms, 1, self.election_timeout_ms / 2, "half of election_timeout_ms")?;
         within("election_timeout_ms", self.election_timeout_ms, 2, 3_600_000, "one hour")?;
         let spread = self.election_timeout_ms + 1;
@@ -101,6 +114,20 @@ impl Config {
 
     pub(crate) fn election_timeout(&self) -> Micros {
         Micros::from_millis(self.election_timeout_ms)
+    }
+
+    /// How long after a confirmed round was begun a leader still leads for certain, by its own clock; none without leases.
+    /// Followers wait for an election time-out, and in the worst case its clock is as slow and theirs as fast as may be.
+    pub(crate) fn lease(&self) -> Option<Micros> {
+        const ONE: u64 = 1_000_000;
+        let drift = self.max_clock_drift_ppm;
+        let worst = self.election_timeout().0 * (ONE - drift) / (ONE + drift);
+        (drift > 0).then_some(Micros(worst.saturating_sub(1)))
+    }
+
+    /// How much longer it waits than others do, when it has waited in vain for so many elections.
+    pub(crate) fn deference(&self, waited: u32) -> Micros {
+        Micros((self.election_timeout_max_ms * 10 * (100 - self.priority)) >> waited.min(63))
     }
 }
 
@@ -135,9 +162,27 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_ends_before_the_fastest_clock_has_counted_an_election_timeout() {
+        assert_eq!(Config::default().lease(), None);
+        for (ppm, us) in [(1, 199_998), (500, 199_799), (200_000, 133_332), (500_000, 66_665)] {
+            let config = Config { max_clock_drift_ppm: ppm, ..Config::default() };
+            assert_eq!((config.validate(), config.lease()), (Ok(()), Some(Micros(us))), "{ppm}");
+        }
+    }
+
+    #[test]
+    fn deference_is_by_priority_and_halves() {
+        let waits = |priority, waited| Config { priority, ..Config::default() }.deference(waited).0;
+        assert_eq!([waits(100, 0), waits(50, 0), waits(0, 0)], [0, 200_000, 400_000]);
+        assert_eq!([waits(0, 1), waits(0, 2), waits(0, 19), waits(0, u32::MAX)], [200_000, 100_000, 0, 0]);
+    }
+
+    #[test]
     fn every_limit_is_checked() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 9] = [
+        let broken: [(&str, Break); 11] = [
+            ("priority", |c| c.priority = 101),
+            ("max_clock_drift_ppm", |c| c.max_clock_drift_ppm = 500_001),
             ("heartbeat_ms", |c| c.heartbeat_ms = 0),
             ("election_timeout_max_ms", |c| c.election_timeout_max_ms = c.election_timeout_ms),
             ("max_batch_bytes", |c| c.max_batch_bytes = 0),

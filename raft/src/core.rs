@@ -8,7 +8,7 @@ use std::fmt;
 
 use common::log::LogView;
 use common::mutant;
-use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
+use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol};
 use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
@@ -19,11 +19,13 @@ use crate::broadcast::disconnect;
 use crate::config::Config;
 use crate::election::Votes;
 use crate::invariants;
+use crate::lease::Lease;
 use crate::membership::{Peer, Say, Sessions};
 use crate::message::Message;
 use crate::read::Reads;
 use crate::recovery::DiskRead;
 use crate::snapshot::Incoming;
+use crate::transfer::Handover;
 
 /// No cluster counts so far: one election per microsecond would take 292,000 years. Terms below it can be counted on.
 const TERM_MAX: u64 = u64::MAX / 2;
@@ -80,6 +82,12 @@ pub struct Raft {
     /// A snapshot that is being installed, and whether the log's tail stays.
     pub(crate) installing: Option<(LogId, bool)>,
     pub(crate) reads: Reads,
+    /// Until then it votes for nobody: see [`lease`](crate::lease).
+    pub(crate) promised: Micros,
+    /// For how many elections it has waited in vain: see [`priority`](Config::priority).
+    pub(crate) waited: u32,
+    /// A transfer of leadership that is not answered.
+    pub(crate) handover: Option<Handover>,
     halted: bool,
 }
 
@@ -149,6 +157,7 @@ pub(crate) struct Leader {
     /// Proposals not yet committed: last index and cost. Their order is the log's.
     pub(crate) uncommitted: VecDeque<(u64, usize)>,
     pub(crate) uncommitted_bytes: usize,
+    pub(crate) lease: Lease,
 }
 
 impl Leader {
@@ -166,6 +175,7 @@ impl Leader {
             check_due: raft.now.after(raft.config.election_timeout()),
             uncommitted: VecDeque::new(),
             uncommitted_bytes: 0,
+            lease: Lease::default(),
         }
     }
 
@@ -239,10 +249,17 @@ impl Protocol for Raft {
             incoming: None,
             installing: None,
             reads: Reads::default(),
+            promised: Micros(0),
+            waited: 0,
+            handover: None,
             halted: false,
         };
         // The only voter there is waits for nobody.
         if raft.voters.ids() != [raft.id] {
+            // Nobody was heard in no term.
+            if raft.hard.term > 0 && !mutant!("R57") {
+                raft.promise();
+            }
             raft.reset_election_timer();
         }
         raft
@@ -264,11 +281,8 @@ impl Protocol for Raft {
             Input::PeerDown { peer } => self.peer_down(peer, fx),
             Input::Message { from, message } => self.receive(from, message, fx),
             Input::Propose { batch } => self.propose(batch, fx),
-            Input::ReadBarrier { id } => self.read_barrier(id, fx),
-            Input::Transfer { .. } => {
-                let refusal = Refusal::Unsupported("leadership transfer".to_owned());
-                fx.push(Effect::TransferAnswer(Err(refusal)));
-            }
+            Input::ReadBarrier { id, lease } => self.read_barrier(id, lease, fx),
+            Input::Transfer { id, to } => self.transfer(id, to, fx),
             Input::Durable { upto } => self.durable(upto, fx),
             Input::HardSaved => self.hard_saved(fx),
             Input::Applied { upto } => {
@@ -297,10 +311,11 @@ impl Protocol for Raft {
         if self.halted {
             return None;
         }
-        Some(match &self.state {
+        let due = match &self.state {
             State::Leader(leader) => leader.heartbeat_due.min(leader.check_due),
             _ => self.election_due,
-        })
+        };
+        Some(self.transfer_due().map_or(due, |transfer| transfer.min(due)))
     }
 
     fn log(&self) -> &LogView {
@@ -360,7 +375,7 @@ impl Raft {
         match message {
             Message::PreVote { term, last } => self.on_pre_vote(from, term, last, fx),
             Message::PreVoteReply { term, granted } => self.on_pre_vote_reply(from, term, granted, fx),
-            Message::RequestVote { term, last } => self.on_request_vote(from, term, last, fx),
+            Message::RequestVote { term, last, transfer } => self.on_request_vote(from, term, last, transfer, fx),
             Message::RequestVoteReply { term, granted } => self.on_request_vote_reply(from, term, granted, fx),
             Message::AppendEntries { term, prev, commit, round, entries } => {
                 if self.accept_leader(from, term, fx) {
@@ -378,12 +393,17 @@ impl Raft {
             Message::InstallSnapshotReply { term, snapshot, end } => {
                 self.on_install_snapshot_reply(from, term, snapshot, end, fx);
             }
-            Message::ReadIndex { term, context } => self.on_read_index(from, term, context, fx),
+            Message::Priority { term, priority } => self.on_priority(from, term, priority),
+            Message::TimeoutNow { term } => self.on_timeout_now(from, term, fx),
+            Message::ReadIndex { term, context, lease } => self.on_read_index(from, term, context, lease, fx),
             Message::ReadIndexReply { term, context, at } => self.on_read_index_reply(from, term, context, at, fx),
         }
     }
 
     fn tick(&mut self, fx: &mut Effects<Self>) {
+        if self.transfer_due().is_some_and(|due| self.now >= due) {
+            self.transfer_timeout(fx);
+        }
         if let State::Leader(leader) = &self.state {
             let (check, beat) = (self.now >= leader.check_due, self.now >= leader.heartbeat_due);
             if check {

@@ -10,6 +10,7 @@
 //! | who hears a leader ignores candidates | thesis 4.2.3 | a node that cannot hear the leader deposes it again and again |
 //! | messages of earlier terms are answered | 5.1 | the last two rules deadlock: nobody tells a stale leader or a stale candidate the term that would free it |
 //! | a session that ends is silence (ours) | | nothing breaks; each failover waits for a time-out that tells nothing new |
+//! | a lower priority waits longer, but ever less so | as in JRaft | nothing breaks; any node may lead. If it waited on, nobody might |
 //!
 //! The election timer starts anew at three events only: a vote is granted, a leader of the current term speaks, an
 //! election begins. Restarting it at any other message lets a node that cannot win keep the others from trying.
@@ -25,22 +26,26 @@ use crate::message::{Answer, Message};
 
 /// The votes of one (pre-)election.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Votes(Vec<NodeId>);
+pub(crate) struct Votes {
+    of: Vec<NodeId>,
+    /// It was begun on the leader's word: see [`transfer`](crate::transfer).
+    transfer: bool,
+}
 
 impl Votes {
     /// Each voter counts once, however often it answers.
     fn add(&mut self, voter: NodeId) {
-        if !self.0.contains(&voter) || mutant!("R02") {
-            self.0.push(voter);
+        if !self.has(voter) || mutant!("R02") {
+            self.of.push(voter);
         }
     }
 
     pub(crate) fn has(&self, voter: NodeId) -> bool {
-        self.0.contains(&voter)
+        self.of.contains(&voter)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.0.iter().copied()
+        self.of.iter().copied()
     }
 }
 
@@ -48,15 +53,17 @@ impl Raft {
     /// A new random time-out from now.
     pub(crate) fn reset_election_timer(&mut self) {
         let (low, high) = (self.config.election_timeout_ms * 1000, self.config.election_timeout_max_ms * 1000);
-        self.election_due = self.now.after(Micros(self.rng.between(low, high)));
+        let due = self.now.after(Micros(self.rng.between(low, high)));
+        self.election_due = due.after(self.config.deference(self.waited));
     }
 
     /// The session with the leader ended: its process died, or the link did. Section 5.2 has only silence to tell that, and
     /// waits; here a follower asks within one heartbeat interval. Only with pre-vote: if the link alone broke, those who
     /// still hear the leader refuse, and nothing has changed.
     pub(crate) fn leader_session_ended(&mut self) {
-        if self.config.early_election && self.config.pre_vote {
+        if self.config.early_election && self.config.pre_vote && self.config.lease().is_none() {
             let soon = Micros(self.rng.between(0, self.config.heartbeat_ms * 1000));
+            let soon = soon.after(self.config.deference(self.waited));
             self.election_due = self.election_due.min(self.now.after(soon));
         }
     }
@@ -64,17 +71,23 @@ impl Raft {
     /// Nobody led for a whole election time-out.
     pub(crate) fn election_timeout(&mut self, fx: &mut Effects<Self>) {
         fx.trace("raft/election#election_timeout", "Raft 5.2", || TraceBody::Timer { name: "election" });
-        // A snapshot on its way into the log forbids appending the no-op; a term not yet durable forbids the next one.
-        let observes = self.member == Member::Observer && !mutant!("R27");
-        if observes || self.installing.is_some() || self.unsaved > 0 {
+        self.waited = self.waited.saturating_add(1);
+        if !self.may_stand() || self.keeps_promise() || mutant!("R51") && self.config.priority < 50 {
             fx.mark("raft/election#election_timeout.may_not_stand");
             self.reset_election_timer();
             self.lose_leader(fx);
         } else if self.config.pre_vote {
             self.pre_campaign(fx);
         } else {
-            self.campaign(fx);
+            self.campaign(false, fx);
         }
+    }
+
+    /// Whether it may stand for election. A snapshot on its way into the log forbids appending the no-op; a term not yet
+    /// durable forbids the next one.
+    pub(crate) fn may_stand(&self) -> bool {
+        let observes = self.member == Member::Observer && !mutant!("R27");
+        !observes && self.installing.is_none() && self.unsaved == 0
     }
 
     /// Without a leader in the same term.
@@ -97,13 +110,14 @@ impl Raft {
     }
 
     /// Starts an election: raises the term and votes for itself. It asks the others once both are durable.
-    fn campaign(&mut self, fx: &mut Effects<Self>) {
+    pub(crate) fn campaign(&mut self, transfer: bool, fx: &mut Effects<Self>) {
         self.fail_reads(fx);
         self.reset_election_timer();
         self.owed_votes.clear();
         self.hard = Hard { term: self.hard.term + 1, voted_for: Some(self.id) };
         self.save_hard(fx);
-        self.state = State::Candidate(Votes::default());
+        self.state = State::Candidate(Votes { transfer, ..Votes::default() });
+        self.led_by(Some(self.id), fx);
         self.trace_role(fx, "raft/election#campaign", "Raft fig. 2 Candidates");
         if mutant!("R32") {
             self.ask_for_votes(fx);
@@ -121,8 +135,8 @@ impl Raft {
         let (term, last) = (self.hard.term, self.log.last());
         match &self.state {
             State::PreCandidate(_) => fx.send(peer, Message::PreVote { term: term + 1, last }),
-            State::Candidate(_) if self.unsaved == 0 || mutant!("R32") => {
-                fx.send(peer, Message::RequestVote { term, last });
+            State::Candidate(Votes { transfer, .. }) if self.unsaved == 0 || mutant!("R32") => {
+                fx.send(peer, Message::RequestVote { term, last, transfer: *transfer });
             }
             _ => {}
         }
@@ -130,10 +144,10 @@ impl Raft {
 
     fn count_votes(&mut self, fx: &mut Effects<Self>) {
         let wins = |votes: &Votes| {
-            self.voters.is_quorum(|id| votes.has(id)) || mutant!("R02") && votes.0.len() >= self.voters.quorum()
+            self.voters.is_quorum(|id| votes.has(id)) || mutant!("R02") && votes.of.len() >= self.voters.quorum()
         };
         match &self.state {
-            State::PreCandidate(votes) if wins(votes) => self.campaign(fx),
+            State::PreCandidate(votes) if wins(votes) => self.campaign(false, fx),
             State::Candidate(votes) if wins(votes) => self.become_leader(fx),
             _ => {}
         }
@@ -190,7 +204,7 @@ impl Raft {
         if hears_leader {
             fx.mark("raft/election#on_pre_vote.hears_leader");
         }
-        let granted = !hears_leader && self.may_vote(from, term, last);
+        let granted = !hears_leader && !self.keeps_promise() && self.may_vote(from, term, last);
         trace_vote(fx, "raft/election#on_pre_vote", "Raft thesis 9.6", from, granted);
         // Refused with our own term, so that a pre-candidate of an old term learns the present one.
         let term = if granted { term } else { self.hard.term };
@@ -216,13 +230,25 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_request_vote(&mut self, from: NodeId, term: u64, last: LogId, fx: &mut Effects<Self>) {
+    pub(crate) fn on_request_vote(
+        &mut self,
+        from: NodeId,
+        term: u64,
+        last: LogId,
+        transfer: bool,
+        fx: &mut Effects<Self>,
+    ) {
         if self.member == Member::Observer || !self.voters.contains(from) {
             return;
         }
+        // Whoever hears a leader votes for nobody else, unless that leader itself wants it.
+        let wanted = transfer && !mutant!("R48");
+        if self.keeps_promise() && term >= self.hard.term && !wanted {
+            return fx.mark("raft/election#on_request_vote.promised");
+        }
         let before = self.hard.clone();
         if term > self.hard.term {
-            if self.config.check_quorum && self.hears_leader() {
+            if self.config.check_quorum && self.hears_leader() && !wanted {
                 let key = "vote_ignored_leader_alive";
                 fx.trace("raft/election#hears_leader", "Raft thesis 4.2.3", || note(key, from));
                 return;
@@ -297,10 +323,15 @@ impl Raft {
         }
         if !matches!(&self.state, State::Follower(f) if f.leader == Some(from) && term == self.hard.term) {
             self.become_follower(term, Some(from), fx);
+            if let priority @ 0..100 = self.config.priority {
+                fx.send(from, Message::Priority { term, priority });
+            }
         }
         if let State::Follower(f) = &mut self.state {
             f.heard = self.now;
         }
+        self.waited = 0;
+        self.promise();
         self.reset_election_timer();
         true
     }
@@ -332,6 +363,7 @@ impl Raft {
         }
         self.state = State::Follower(Follower::new(leader, self.now, self.committed));
         self.trace_role(fx, "raft/election#become_follower", "Raft fig. 2 Rules for Servers");
+        self.led_by(leader, fx);
     }
 
     /// A quorum voted for it: asks every peer which index it needs, and appends a no-op at once, because only an entry of
@@ -341,6 +373,7 @@ impl Raft {
         if last > self.committed {
             fx.mark("raft/election#become_leader.uncommitted_tail");
         }
+        self.waited = 0;
         let noop = LogId::new(self.hard.term, last.counter + 1);
         self.state = State::Leader(Leader::new(self, noop));
         self.trace_role(fx, "raft/election#become_leader", "Raft fig. 2 Leaders");
@@ -401,7 +434,7 @@ mod tests {
     use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
 
     fn request(term: u64, last: LogId) -> Message {
-        Message::RequestVote { term, last }
+        Message::RequestVote { term, last, transfer: false }
     }
 
     #[test]
@@ -549,6 +582,34 @@ mod tests {
         lab.step(Input::HardSaved);
         lab.hear(B, request(8, id(5, 1)));
         assert!(lab.raft.election_due >= lab.now.after(Micros::from_millis(200)));
+    }
+
+    #[test]
+    fn a_lower_priority_waits_longer_but_not_for_ever() {
+        let at = |priority| {
+            let config = Config { priority, ..Config::default() };
+            Lab::with(A, log_of(&[1]), LogId::ZERO, config).connected()
+        };
+        // The same lot is drawn in all of them.
+        let due = at(100).raft.election_due;
+        let (mut lab, half) = (at(0), at(50));
+        assert_eq!(half.raft.election_due, due.after(Micros::from_millis(200)));
+        assert_eq!(lab.raft.election_due, due.after(Micros::from_millis(400)));
+        // Each time in vain it waits half as long as before.
+        for extra in [200, 100, 50] {
+            lab.now = lab.raft.election_due;
+            lab.step(Input::Tick);
+            let wait = lab.raft.election_due.since(lab.now).0 / 1000;
+            assert!((200 + extra..400 + extra).contains(&wait), "{wait} ms, {extra} of them in deference");
+        }
+        // With a leader, things are as they were; and it is told.
+        let said = lab.append(B, 2, id(1, 1), 0, None);
+        assert!(said.contains(&"n2: Priority(term 2, 0)".to_owned()), "{said:?}");
+        assert!(lab.raft.election_due.since(lab.now) >= Micros::from_millis(600));
+        assert!(lab.append(B, 2, id(1, 1), 0, None).iter().all(|l| !l.contains("Priority")), "once");
+        // When its session ends, too.
+        lab.step(Input::PeerDown { peer: B });
+        assert!(lab.raft.election_due.since(lab.now) >= Micros::from_millis(400));
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! | [`message`] | every message with its fields |
 //! | [`core`](mod@core) | the state, the dispatch of inputs, the effects |
 //! | [`election`] | terms, votes, pre-vote, check-quorum |
+//! | [`transfer`] | handing leadership over |
 //! | [`recovery`] | which index a peer needs: probing, conflict hints, truncation |
 //! | [`snapshot`] | InstallSnapshot |
 //! | [`broadcast`] | append, acknowledge, the commit rule |
 //! | [`read`] | ReadIndex |
+//! | [`lease`] | reads for which the leader asks nobody |
 //! | [`membership`] | voters, learners, sessions, what a leader knows of each peer |
 //! | [`invariants`] | what must hold in every state |
 //!
@@ -54,6 +56,7 @@ pub mod config;
 pub mod core;
 pub mod election;
 pub mod invariants;
+pub mod lease;
 pub mod membership;
 pub mod message;
 pub mod read;
@@ -61,6 +64,7 @@ pub mod recovery;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 
 pub use crate::config::{Config, ConfigError};
 pub use crate::core::{Hard, Raft};

@@ -123,6 +123,8 @@ pub(crate) struct Peer {
     in_flight_bytes: usize,
     /// The newest confirmation round it answered.
     pub(crate) round: u64,
+    /// How much it is to lead, as far as it said so.
+    pub(crate) priority: u64,
     /// The highest commit index it was told.
     pub(crate) commit_sent: u64,
     /// Answered since the last check of the quorum.
@@ -146,6 +148,7 @@ impl Peer {
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             round: 0,
+            priority: 100,
             commit_sent: 0,
             active: connected,
             heard: false,
@@ -329,6 +332,9 @@ impl Raft {
                     leader.remove(peer);
                 }
                 self.reads.forget(peer);
+                if self.handing_over() == Some(peer) {
+                    self.give_up_transfer(&format!("the session with {peer} ended"), fx);
+                }
             }
             State::Follower(f) if f.leader == Some(peer) => {
                 fx.mark("raft/membership#peer_down.the_leader");
@@ -362,7 +368,7 @@ mod tests {
         );
         lab.step(Input::PeerDown { peer: NodeId(8) });
         assert!(lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer }).is_empty());
-        let message = Message::RequestVote { term: 9, last: id(9, 9) };
+        let message = Message::RequestVote { term: 9, last: id(9, 9), transfer: false };
         assert!(lab.hear(NodeId(8), message).is_empty(), "nobody hears who has no session");
     }
 

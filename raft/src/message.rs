@@ -35,6 +35,8 @@ pub enum Message {
         term: u64,
         /// Its last entry: lastLogTerm, lastLogIndex.
         last: LogId,
+        /// The leader of the term before wants it to lead: whoever hears that leader votes nevertheless (thesis 4.2.3).
+        transfer: bool,
     },
     /// Answers [`RequestVote`](Self::RequestVote), when term and vote are durable.
     RequestVoteReply {
@@ -82,12 +84,27 @@ pub enum Message {
         /// How many of its bytes the sender has.
         end: u64,
     },
+    /// A follower tells its leader how much it is to lead, if that is not as much as may be. For the choice of whom leadership
+    /// is handed to.
+    Priority {
+        /// The sender's currentTerm.
+        term: u64,
+        /// Its [`priority`](crate::Config::priority).
+        priority: u64,
+    },
+    /// The leader hands its office over: the receiver is to campaign at once (thesis 3.10).
+    TimeoutNow {
+        /// The leader's term.
+        term: u64,
+    },
     /// A follower or learner asks up to where it must have applied to serve a linearizable read (thesis 6.4).
     ReadIndex {
         /// The sender's currentTerm.
         term: u64,
         /// The sender's number for this question, never used again.
         context: u64,
+        /// All who asked trust the clocks: the leader may answer by its lease.
+        lease: bool,
     },
     /// Answers [`ReadIndex`](Self::ReadIndex).
     ReadIndexReply {
@@ -125,7 +142,12 @@ impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(term {}", codec::Message::kind(self), self.term())?;
         match self {
-            Self::PreVote { last, .. } | Self::RequestVote { last, .. } => write!(f, ", last {last}")?,
+            Self::PreVote { last, .. } => write!(f, ", last {last}")?,
+            Self::RequestVote { last, transfer, .. } => {
+                write!(f, ", last {last}{}", if *transfer { ", transfer" } else { "" })?;
+            }
+            Self::TimeoutNow { .. } => {}
+            Self::Priority { priority, .. } => write!(f, ", {priority}")?,
             Self::PreVoteReply { granted, .. } | Self::RequestVoteReply { granted, .. } => {
                 f.write_str(if *granted { ", granted" } else { ", refused" })?;
             }
@@ -142,7 +164,9 @@ impl fmt::Debug for Message {
                 write!(f, ", snapshot {}, bytes {}..{} of {}", chunk.snapshot, chunk.offset, chunk.end(), chunk.total)?;
             }
             Self::InstallSnapshotReply { snapshot, end, .. } => write!(f, ", snapshot {snapshot}, next from {end}")?,
-            Self::ReadIndex { context, .. } => write!(f, ", context {context}")?,
+            Self::ReadIndex { context, lease, .. } => {
+                write!(f, ", context {context}{}", if *lease { ", lease" } else { "" })?;
+            }
             Self::ReadIndexReply { context, at: Some(at), .. } => write!(f, ", context {context}, at {at}")?,
             Self::ReadIndexReply { context, at: None, .. } => write!(f, ", context {context}, refused")?,
         }
@@ -174,6 +198,8 @@ impl Message {
             | Self::AppendEntriesReply { term, .. }
             | Self::InstallSnapshot { term, .. }
             | Self::InstallSnapshotReply { term, .. }
+            | Self::Priority { term, .. }
+            | Self::TimeoutNow { term }
             | Self::ReadIndex { term, .. }
             | Self::ReadIndexReply { term, .. } => *term,
         }
@@ -191,6 +217,8 @@ impl codec::Message for Message {
             Self::AppendEntriesReply { .. } => "AppendEntriesReply",
             Self::InstallSnapshot { .. } => "InstallSnapshot",
             Self::InstallSnapshotReply { .. } => "InstallSnapshotReply",
+            Self::Priority { .. } => "Priority",
+            Self::TimeoutNow { .. } => "TimeoutNow",
             Self::ReadIndex { .. } => "ReadIndex",
             Self::ReadIndexReply { .. } => "ReadIndexReply",
         }
@@ -243,7 +271,7 @@ mod tests {
         let all = [
             Message::PreVote { term: 4, last: id },
             Message::PreVoteReply { term: 4, granted: true },
-            Message::RequestVote { term: 4, last: id },
+            Message::RequestVote { term: 4, last: id, transfer: true },
             Message::RequestVoteReply { term: 4, granted: false },
             Message::AppendEntries { term: 4, prev: id, commit: 7, round: 1, entries: Some(entries.into()) },
             Message::AppendEntries { term: 4, prev: id, commit: 7, round: 1, entries: None },
@@ -252,12 +280,14 @@ mod tests {
             Message::AppendEntriesReply { term: 4, round: 0, answer: Answer::Busy },
             Message::InstallSnapshot { term: 4, chunk },
             Message::InstallSnapshotReply { term: 4, snapshot: id, end: 9 },
-            Message::ReadIndex { term: 4, context: 1 },
+            Message::Priority { term: 4, priority: 50 },
+            Message::TimeoutNow { term: 4 },
+            Message::ReadIndex { term: 4, context: 1, lease: true },
             Message::ReadIndexReply { term: 4, context: 1, at: Some(id) },
         ];
         let mut kinds: Vec<_> = all.iter().map(codec::Message::kind).collect();
         kinds.dedup();
-        assert_eq!(kinds.len(), 10);
+        assert_eq!(kinds.len(), 12);
         for message in &all {
             assert_eq!(&round_trip(message), message);
             assert_eq!(message.term(), 4);
@@ -266,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_body_that_does_not_belong_is_refused() {
-        let mut vote = Message::RequestVote { term: 1, last: LogId::ZERO };
+        let mut vote = Message::RequestVote { term: 1, last: LogId::ZERO, transfer: false };
         assert!(vote.attach(Bytes::from_static(b"x")).is_err());
         let chunk = Chunk { snapshot: LogId::new(1, 1), offset: 8, total: 9, data: Bytes::new() };
         let mut piece = Message::InstallSnapshot { term: 1, chunk };

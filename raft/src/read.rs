@@ -35,6 +35,8 @@ pub(crate) struct Reads {
     asked: Vec<u64>,
     /// The reads that came since.
     pooled: Vec<u64>,
+    /// One of these does not trust the clocks.
+    strict: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,10 @@ impl Reads {
 
 impl Raft {
     /// A read was asked for here.
-    pub(crate) fn read_barrier(&mut self, id: u64, fx: &mut Effects<Self>) {
+    pub(crate) fn read_barrier(&mut self, id: u64, lease: bool, fx: &mut Effects<Self>) {
+        if lease && let Some(at) = self.lease_read(fx) {
+            return fx.push(Effect::ReadReady { id, at });
+        }
         if self.reads.full(self.config.max_pending_reads) {
             fx.mark("raft/read#read_barrier.busy");
             return fx.push(Effect::ReadFailed { id, reason: Refusal::Busy });
@@ -80,6 +85,7 @@ impl Raft {
             State::Leader(_) => self.wait_for_round(Whose::Mine(id), fx),
             State::Follower(f) if f.leader.is_some_and(|l| self.sessions.is_up(l)) => {
                 self.reads.pooled.push(id);
+                self.reads.strict |= !lease;
                 self.ask_leader(fx);
             }
             _ => {
@@ -102,11 +108,12 @@ impl Raft {
         }
         std::mem::swap(&mut reads.asked, &mut reads.pooled);
         reads.context += 1;
-        fx.send(leader, Message::ReadIndex { term: self.hard.term, context: reads.context });
+        let lease = !std::mem::take(&mut reads.strict);
+        fx.send(leader, Message::ReadIndex { term: self.hard.term, context: reads.context, lease });
     }
 
     /// A follower or learner asks.
-    pub(crate) fn on_read_index(&mut self, from: NodeId, term: u64, context: u64, fx: &mut Effects<Self>) {
+    pub(crate) fn on_read_index(&mut self, from: NodeId, term: u64, context: u64, lease: bool, fx: &mut Effects<Self>) {
         if term > self.hard.term {
             self.become_follower(term, None, fx);
         }
@@ -114,6 +121,9 @@ impl Raft {
         if !leads || self.reads.full(self.config.max_pending_reads) {
             fx.mark("raft/read#on_read_index.refused");
             return fx.send(from, Message::ReadIndexReply { term: self.hard.term, context, at: None });
+        }
+        if lease && let Some(at) = self.lease_read(fx) {
+            return self.answer_read_index(from, context, at, fx);
         }
         self.wait_for_round(Whose::Peers(from, context), fx);
     }
@@ -162,7 +172,7 @@ impl Raft {
     }
 
     /// The newest round that a quorum has answered.
-    fn confirmed_round(&self) -> u64 {
+    pub(crate) fn confirmed_round(&self) -> u64 {
         let State::Leader(leader) = &self.state else { return 0 };
         self.voters.reached(
             |id| {
@@ -205,8 +215,14 @@ impl Raft {
         fx.send(peer, Message::ReadIndexReply { term: say.term, context, at: Some(at) });
     }
 
-    fn begin_round(&mut self, fx: &mut Effects<Self>) {
+    /// The next round: everything said from now on carries its number.
+    pub(crate) fn number_round(&mut self) {
         self.reads.round += 1;
+        self.lease_round();
+    }
+
+    fn begin_round(&mut self, fx: &mut Effects<Self>) {
+        self.number_round();
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         for peer in leader.peers.iter_mut().filter(|p| p.connected && self.voters.contains(p.id)) {
@@ -253,7 +269,7 @@ mod tests {
     use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
 
     fn read(lab: &mut Lab, id: u64) -> Vec<String> {
-        lab.step(Input::ReadBarrier { id })
+        lab.step(Input::ReadBarrier { id, lease: false })
     }
 
     fn answer(lab: &mut Lab, from: NodeId, round: u64) -> Vec<String> {
@@ -317,7 +333,7 @@ mod tests {
         let mut lab = leader();
         lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer });
         read(&mut lab, 1);
-        lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 5 });
+        lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 5, lease: false });
         let said = lab.append(C, 3, id(1, 1), 0, None);
         assert_eq!(
             said,
@@ -328,7 +344,7 @@ mod tests {
             ]
         );
         // And it does not answer for the new one.
-        let said = lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 6 });
+        let said = lab.hear(OBSERVER, Message::ReadIndex { term: 2, context: 6, lease: false });
         assert_eq!(said, ["n9: ReadIndexReply(term 3, context 6, refused)"]);
     }
 
@@ -372,7 +388,7 @@ mod tests {
         read(&mut lab, 1);
         read(&mut lab, 2);
         assert_eq!(read(&mut lab, 3), ["read 3 failed: too many uncommitted bytes, try again"]);
-        let said = lab.hear(B, Message::ReadIndex { term: 2, context: 1 });
+        let said = lab.hear(B, Message::ReadIndex { term: 2, context: 1, lease: false });
         assert_eq!(said, ["n2: ReadIndexReply(term 2, context 1, refused)"]);
     }
 }

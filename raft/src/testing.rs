@@ -128,7 +128,8 @@ fn line(effect: &Effect<Raft>) -> Option<String> {
         Effect::Refused(refusal) => format!("refused: {refusal}"),
         Effect::ReadReady { id, at } => format!("read {id} at {at}"),
         Effect::ReadFailed { id, reason } => format!("read {id} failed: {reason}"),
-        Effect::TransferAnswer(answer) => format!("transfer: {answer:?}"),
+        Effect::TransferAnswer { id, answer: Ok(to) } => format!("transfer {id} is over: {to} leads"),
+        Effect::TransferAnswer { id, answer: Err(why) } => format!("transfer {id} failed: {why}"),
         Effect::Fetch { peer, after, .. } => format!("fetch for {peer} after {after}"),
         Effect::ReadSnapshot { peer, snapshot, offset, .. } => {
             let snapshot = snapshot.map_or("newest".to_owned(), |s| s.to_string());

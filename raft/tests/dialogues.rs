@@ -12,7 +12,8 @@
 //! | `disk 1` | n1's disk writes what waits, and n1 hears of it |
 //! | `propose 1 a b` | commands for n1 |
 //! | `fill 1 bytes=2000` | one command of that size |
-//! | `read 1` | a read barrier on n1, numbered from 1 |
+//! | `read 1`, `lease 1` | a read barrier on n1, numbered from 1; one for which a lease will do |
+//! | `transfer 1 2`, `transfer 1` | n1 is asked to hand leadership over, to n2 or to whom it likes; numbered from 1 |
 //! | `cut 1 2`, `isolate 1`, `heal` | sessions end; all begin again |
 //! | `hold 1`, `release 1` | n1's disk stops, goes on |
 //! | `crash 1`, `restart 1` | what was not durable is lost |
@@ -40,6 +41,7 @@ struct Stage {
     bed: Option<Testbed<Raft>>,
     oracle: Option<Oracle>,
     reads: u64,
+    transfers: u64,
     silent: bool,
 }
 
@@ -129,7 +131,16 @@ impl Stage {
             }
             "read" => {
                 self.reads += 1;
-                bed.input(node()?, Input::ReadBarrier { id: self.reads });
+                bed.input(node()?, Input::ReadBarrier { id: self.reads, lease: false });
+            }
+            "lease" => {
+                self.reads += 1;
+                bed.input(node()?, Input::ReadBarrier { id: self.reads, lease: true });
+            }
+            "transfer" => {
+                self.transfers += 1;
+                let (from, to) = (node()?, node().ok());
+                bed.input(from, Input::Transfer { id: self.transfers, to });
             }
             "cut" => bed.cut(node()?, node()?, 0),
             "isolate" => bed.isolate(node()?),
@@ -224,5 +235,6 @@ macro_rules! scripts {
 }
 
 scripts! {
-    check_quorum, commit_needs_disks, election, figure_7, figure_8, learner, probing, read_index, rejoin, snapshot, split_vote,
+    check_quorum, commit_needs_disks, election, figure_7, figure_8, learner, lease, probing, read_index, rejoin, snapshot, split_vote,
+    transfer,
 }

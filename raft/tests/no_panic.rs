@@ -68,7 +68,9 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         1 => (term(), log_id()).prop_map(|(term, last)| Message::PreVote { term, last }),
         1 => (term(), any::<bool>()).prop_map(|(term, granted)| Message::PreVoteReply { term, granted }),
-        1 => (term(), log_id()).prop_map(|(term, last)| Message::RequestVote { term, last }),
+        1 => (term(), log_id(), any::<bool>())
+            .prop_map(|(term, last, transfer)| Message::RequestVote { term, last, transfer }),
+        1 => term().prop_map(|term| Message::TimeoutNow { term }),
         1 => (term(), any::<bool>()).prop_map(|(term, granted)| Message::RequestVoteReply { term, granted }),
         4 => append,
         3 => (term(), number(), answer())
@@ -76,7 +78,9 @@ fn message() -> impl Strategy<Value = Message> {
         2 => (term(), chunk()).prop_map(|(term, chunk)| Message::InstallSnapshot { term, chunk }),
         1 => (term(), log_id(), number())
             .prop_map(|(term, snapshot, end)| Message::InstallSnapshotReply { term, snapshot, end }),
-        1 => (term(), number()).prop_map(|(term, context)| Message::ReadIndex { term, context }),
+        1 => (term(), number(), any::<bool>())
+            .prop_map(|(term, context, lease)| Message::ReadIndex { term, context, lease }),
+        1 => (term(), number()).prop_map(|(term, priority)| Message::Priority { term, priority }),
         1 => (term(), number(), proptest::option::of(log_id()))
             .prop_map(|(term, context, at)| Message::ReadIndexReply { term, context, at }),
     ]
@@ -94,7 +98,8 @@ fn input() -> impl Strategy<Value = (Input<Message>, u64)> {
         1 => peer().prop_map(|peer| Input::PeerDown { peer }),
         20 => (peer(), message()).prop_map(|(from, message)| Input::Message { from, message }),
         2 => (0usize..3).prop_map(|n| Input::Propose { batch: Batch::from_payloads(&vec!["y"; n]) }),
-        1 => number().prop_map(|id| Input::ReadBarrier { id }),
+        1 => (number(), any::<bool>()).prop_map(|(id, lease)| Input::ReadBarrier { id, lease }),
+        1 => (number(), proptest::option::of(peer())).prop_map(|(id, to)| Input::Transfer { id, to }),
         3 => log_id().prop_map(|upto| Input::Durable { upto }),
         6 => Just(Input::HardSaved),
         1 => log_id().prop_map(|upto| Input::Applied { upto }),
@@ -127,7 +132,7 @@ proptest! {
             id,
             member,
             voters: Voters::new((1..=3).map(NodeId)),
-            config: Config { max_batch_bytes: 2, max_inflight_messages: 2, max_observers: 1, ..Config::default() },
+            config: Config { max_batch_bytes: 2, max_inflight_messages: 2, max_observers: 1, max_clock_drift_ppm: 500, ..Config::default() },
             seed: 1,
             now: Micros(0),
             hard: Hard { term: 1, voted_for: None },

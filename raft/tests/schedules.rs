@@ -31,6 +31,7 @@ struct World {
     /// How many answers to reads of each node were looked at.
     looked: BTreeMap<NodeId, usize>,
     reads: u64,
+    transfers: u64,
 }
 
 impl World {
@@ -42,6 +43,9 @@ impl World {
             pre_vote: rng.between(0, 4) > 0,
             check_quorum: rng.between(0, 4) > 0,
             early_election: rng.between(0, 2) > 0,
+            priority: rng.between(0, 101),
+            // Here all clocks are one.
+            max_clock_drift_ppm: rng.between(0, 2),
             max_batch_bytes: rng.between(1, 60) as usize,
             max_inflight_bytes: rng.between(60, 200) as usize,
             max_inflight_messages: rng.between(1, 6) as usize,
@@ -72,6 +76,7 @@ impl World {
             asked: BTreeMap::new(),
             looked: BTreeMap::new(),
             reads: 0,
+            transfers: 0,
         }
     }
 
@@ -95,10 +100,17 @@ impl World {
                 let commands: Vec<String> = (0..size).map(|i| format!("{}.{i}", self.commands)).collect();
                 let _ = self.bed.propose(a, &commands);
             }
-            900..980 if self.runs(a) => {
+            900..976 if self.runs(a) => {
                 self.reads += 1;
                 self.asked.insert((a, self.reads), self.oracle.committed().len() as u64);
-                self.bed.input(a, Input::ReadBarrier { id: self.reads });
+                let lease = self.rng.between(0, 2) == 0;
+                self.bed.input(a, Input::ReadBarrier { id: self.reads, lease });
+            }
+            976..980 if self.runs(a) => {
+                self.transfers += 1;
+                let from = self.bed.leader().unwrap_or(a);
+                let to = (self.rng.between(0, 2) == 0).then_some(a);
+                self.bed.input(from, Input::Transfer { id: self.transfers, to });
             }
             980..985 if self.runs(a) => {
                 let keep = self.rng.between(0, 4);

@@ -272,13 +272,13 @@ impl Zab {
                 fx.push(Effect::Refused(Refusal::NotLeader { leader: self.leader() }));
                 Ok(())
             }
-            Input::ReadBarrier { id } => {
+            Input::ReadBarrier { id, .. } => {
                 self.on_read(id, fx);
                 Ok(())
             }
-            Input::Transfer { .. } => {
+            Input::Transfer { id, .. } => {
                 let no = Refusal::Unsupported("leadership transfer in zab".into());
-                fx.push(Effect::TransferAnswer(Err(no)));
+                fx.push(Effect::TransferAnswer { id, answer: Err(no) });
                 Ok(())
             }
             Input::Durable { upto } => {
@@ -558,8 +558,8 @@ fn refuse_all(input: &Input<Message>, fx: &mut Fx) {
     let refusal = Refusal::NotLeader { leader: None };
     match input {
         Input::Propose { .. } => fx.push(Effect::Refused(refusal)),
-        Input::ReadBarrier { id } => fx.push(Effect::ReadFailed { id: *id, reason: refusal }),
-        Input::Transfer { .. } => fx.push(Effect::TransferAnswer(Err(refusal))),
+        Input::ReadBarrier { id, .. } => fx.push(Effect::ReadFailed { id: *id, reason: refusal }),
+        Input::Transfer { id, .. } => fx.push(Effect::TransferAnswer { id: *id, answer: Err(refusal) }),
         _ => {}
     }
 }

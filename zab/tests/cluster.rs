@@ -52,7 +52,7 @@ fn an_election_takes_no_time_when_nothing_is_waited_for() {
 fn one_node_is_an_ensemble() {
     let mut bed = bed(1, 0, Config::default());
     bed.propose(N(1), &["a"]).unwrap();
-    bed.input(N(1), Input::ReadBarrier { id: 7 });
+    bed.input(N(1), Input::ReadBarrier { id: 7, lease: false });
     bed.settle();
     assert_eq!(bed.node(N(1)).history, [(LogId::new(1, 1), Bytes::from("a"))]);
     bed.crash(N(1));
@@ -175,7 +175,7 @@ fn reads_are_bounded_and_every_one_is_answered_once() {
     let mut bed = bed(3, 1, Config { reads_max: 4, ..Config::default() });
     for node in [1, 3, 4] {
         for read in 0..6 {
-            bed.input(N(node), Input::ReadBarrier { id: read });
+            bed.input(N(node), Input::ReadBarrier { id: read, lease: false });
         }
     }
     bed.settle();
@@ -236,6 +236,6 @@ fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
     });
     alone.step(Micros(0), Input::Tick, &mut fx);
     assert!(matches!(fx.as_slice(), [common::protocol::Effect::Halt(why)] if why.contains("acceptedEpoch 1")));
-    bed.input(N(1), Input::Transfer { to: None });
+    bed.input(N(1), Input::Transfer { id: 1, to: None });
     assert_eq!(zab::Message::UpToDate { attempt: 1, zxid: LogId::ZERO }.kind(), "UPTODATE");
 }

@@ -103,7 +103,9 @@ impl Story {
                 Ok((first, last)) => writeln!(out, "accepted {}..={}", Hex(first), Hex(last))?,
                 Err(refusal) => writeln!(out, "refused: {refusal}")?,
             },
-            "read" => bed.input(node(0)?, Input::ReadBarrier { id: ids.get(1).ok_or("which read?")?.parse()? }),
+            "read" => {
+                bed.input(node(0)?, Input::ReadBarrier { id: ids.get(1).ok_or("which read?")?.parse()?, lease: false });
+            }
             "crash" => bed.crash(node(0)?),
             "restart" => bed.restart(node(0)?),
             "cut" => bed.cut(node(0)?, node(1)?, 0),

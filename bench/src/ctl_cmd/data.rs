@@ -33,8 +33,12 @@ impl Show {
     }
 }
 
-pub(super) fn mode(local: bool) -> ReadMode {
-    if local { ReadMode::Local } else { ReadMode::Linearizable }
+pub(super) fn mode(local: bool, lease: bool) -> ReadMode {
+    match (local, lease) {
+        (true, _) => ReadMode::Local,
+        (false, true) => ReadMode::Lease,
+        (false, false) => ReadMode::Linearizable,
+    }
 }
 
 /// An argument as bytes.

@@ -107,8 +107,8 @@ impl Link {
         at.map_err(|e| self.explain("append", &e).into())
     }
 
-    /// Asks the leader to hand leadership over.
-    pub(super) async fn transfer(&self, to: Option<NodeId>) -> anyhow::Result<()> {
+    /// Asks the leader to hand leadership over; who leads then.
+    pub(super) async fn transfer(&self, to: Option<NodeId>) -> anyhow::Result<NodeId> {
         let (addr, _) = self.leading().await?;
         self.node(&addr).transfer(to).await.map_err(|e| self.explain("transfer", &e).into())
     }

@@ -189,11 +189,11 @@ fn peer_json(protocol: Protocol, leader: NodeId, p: &PeerStatus) -> Value {
 }
 
 pub(super) async fn transfer(link: &Link, ui: Ui, to: Option<u64>) -> anyhow::Result<Exit> {
-    link.transfer(to.map(NodeId)).await?;
+    let leader = link.transfer(to.map(NodeId)).await?;
     if ui.json {
-        ui.json_line(&json!({"protocol": link.protocol(), "transferring": true, "to": to}))?;
+        ui.json_line(&json!({"protocol": link.protocol(), "transferred": true, "leader": leader}))?;
     } else {
-        ui.line("leadership is being handed over")?;
+        ui.line(format!("{leader} leads now"))?;
     }
     ui.next(&[("who leads now", "duet ctl leader".into())]);
     Ok(Exit::Good)

@@ -88,6 +88,9 @@ enum Ask {
         /// Answer at once from what the node has applied: perhaps stale, never waiting for a quorum
         #[arg(long)]
         local: bool,
+        /// Let the leader answer by its lease, if the nodes' settings say how far clocks can be trusted
+        #[arg(long, conflicts_with = "local")]
+        lease: bool,
         /// Print the value as it is: no escapes, no newline
         #[arg(long, conflicts_with_all = ["hex", "json"])]
         raw: bool,
@@ -130,13 +133,16 @@ enum Ask {
         /// Answer from what the node has applied: perhaps stale
         #[arg(long)]
         local: bool,
+        /// Let the leader answer by its lease, as for `get`
+        #[arg(long, conflicts_with = "local")]
+        lease: bool,
         /// Prefix, keys and values are hexadecimal digits
         #[arg(long)]
         hex: bool,
     },
     /// Say who leads
     Leader,
-    /// Hand leadership over
+    /// Hand leadership over, and wait until another node leads
     Transfer {
         /// To this node; without it the leader chooses
         #[arg(long, value_name = "N")]
@@ -179,9 +185,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
                 let value = data::value(value.as_deref(), file.as_deref(), *hex)?;
                 data::put(&args.link().await?, ui, &data::bytes(key, *hex)?, &value).await
             }
-            Ask::Get { key, local, raw, hex } => {
+            Ask::Get { key, local, lease, raw, hex } => {
                 let show = if *raw { data::Show::Raw } else { data::Show::line(*hex) };
-                data::get(&args.link().await?, ui, &data::bytes(key, *hex)?, data::mode(*local), show).await
+                data::get(&args.link().await?, ui, &data::bytes(key, *hex)?, data::mode(*local, *lease), show).await
             }
             Ask::Delete { key, hex } => data::delete(&args.link().await?, ui, &data::bytes(key, *hex)?).await,
             Ask::Cas { key, value, expect, hex, .. } => {
@@ -189,9 +195,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
                 let (key, value) = (data::bytes(key, *hex)?, data::bytes(value, *hex)?);
                 data::cas(&args.link().await?, ui, &key, expected.as_deref(), &value).await
             }
-            Ask::List { prefix, max, local, hex } => {
+            Ask::List { prefix, max, local, lease, hex } => {
                 let prefix = data::bytes(prefix, *hex)?;
-                data::list(&args.link().await?, ui, &prefix, *max, data::mode(*local), data::Show::line(*hex)).await
+                let mode = data::mode(*local, *lease);
+                data::list(&args.link().await?, ui, &prefix, *max, mode, data::Show::line(*hex)).await
             }
             Ask::Append { data, hex } => data::append(&args.link().await?, ui, &data::bytes(data, *hex)?).await,
         }

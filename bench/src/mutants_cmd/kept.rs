@@ -27,12 +27,18 @@ macro_rules! plans {
 
 /// Those in the tree, see `bench/tests/plans.rs`.
 const PLANS: &[(&str, &str)] = plans![
+    "raft-lease-counted-from-answers",
+    "raft-lease-kept-while-handing-over",
+    "raft-lease-longer-than-promises",
+    "raft-lease-taken-up-again",
     "raft-longer-log",
     "raft-more-to-say-at-the-halt",
+    "raft-promise-lost-in-a-restart",
     "raft-read-joins-an-earlier-round",
     "raft-rotted-promise",
     "raft-rotted-snapshot",
     "raft-snapshot-below-the-log",
+    "raft-transfer-never-given-up",
     "zab-later-promise",
     "zab-roles-change-in-one-session",
     "zab-two-lead-one-epoch",

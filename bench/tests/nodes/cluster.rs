@@ -334,7 +334,7 @@ impl Client {
     /// False if the protocol has no such thing.
     pub(crate) async fn transfer(&mut self, to: NodeId) -> bool {
         match self.conn.call(Ask::Transfer { to: Some(to) }, Bytes::new()).await.expect("the node runs").0 {
-            Answer::Transferring => true,
+            Answer::Transferred { .. } => true,
             Answer::Refused(Refusal::Unsupported(_)) => false,
             other => panic!("{other:?}"),
         }

@@ -42,10 +42,10 @@ impl Node<'_> {
         }
     }
 
-    /// Asks a leader to hand leadership over: to `to`, or to whom it likes. Returns when it has begun to.
-    pub async fn transfer(self, to: Option<NodeId>) -> Result<(), ClientError> {
+    /// Asks a leader to hand leadership over: to `to`, or to whom it likes. Says who leads when it is done.
+    pub async fn transfer(self, to: Option<NodeId>) -> Result<NodeId, ClientError> {
         match self.ask(Ask::Transfer { to }).await {
-            Ok(Answer::Transferring) => Ok(()),
+            Ok(Answer::Transferred { to }) => Ok(to),
             Ok(other) => Err(unexpected(other)),
             Err(e) => Err(e),
         }

@@ -368,7 +368,7 @@ impl Exchange {
                 self.resolve(id, Err(ClientError::of(maybe || seq < floor, cause)));
             }
             Answer::Malformed(why) => self.resolve(id, Err(ClientError::NotDone(Cause::Malformed(why)))),
-            other @ (Answer::Read { .. } | Answer::Status(_) | Answer::Log(_) | Answer::Transferring) => {
+            other @ (Answer::Read { .. } | Answer::Status(_) | Answer::Log(_) | Answer::Transferred { .. }) => {
                 return Err(self.mismatch(id, &other));
             }
         }

@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// Asks the node at `addr`, which must lead, to hand leadership over.
-    pub async fn transfer(&self, addr: &str, to: Option<NodeId>) -> Result<(), ClientError> {
+    pub async fn transfer(&self, addr: &str, to: Option<NodeId>) -> Result<NodeId, ClientError> {
         self.node(addr).transfer(to).await
     }
 

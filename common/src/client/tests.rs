@@ -142,7 +142,7 @@ impl Node {
             Ask::Read { .. } => (Answer::Read { at: self.applier.applied() }, self.applier.query(body)),
             Ask::Status => (Answer::Status(Box::new(self.status())), Bytes::new()),
             Ask::Log { .. } => (Answer::Log(Vec::new()), Bytes::new()),
-            Ask::Transfer { .. } => (Answer::Transferring, Bytes::new()),
+            Ask::Transfer { .. } => (Answer::Transferred { to: NodeId(1) }, Bytes::new()),
         };
         self.reply(conn, request.id, answer, &body);
     }
@@ -302,7 +302,7 @@ async fn a_damaged_answer_closes_the_connection() {
         let (conn, request, body) = node.next().await;
         match damage {
             0 => node.reply(conn, request.id + 1000, Answer::Unknown, &Bytes::new()),
-            1 => node.reply(conn, request.id, Answer::Transferring, &Bytes::new()),
+            1 => node.reply(conn, request.id, Answer::Transferred { to: NodeId(1) }, &Bytes::new()),
             _ => {
                 node.listener.reply(conn, &[0xffu8; 20], &Bytes::new());
                 node.listener.flush();
@@ -414,7 +414,7 @@ async fn operators_ask_one_node() {
     soon(async {
         assert_eq!(client.status(&addr).await.unwrap().core.id, NodeId(3));
         assert_eq!(client.log(&addr, LogId::ZERO, 5).await, Ok(Vec::new()));
-        assert_eq!(client.transfer(&addr, None).await, Ok(()));
+        assert_eq!(client.transfer(&addr, None).await, Ok(NodeId(1)));
         let error = ask.status().await.unwrap_err().to_string();
         assert!(error.contains("test") && error.contains("other"), "{error}");
     })

@@ -34,7 +34,7 @@ pub enum Envelope {
     Raw,
 }
 
-/// How fresh a read must be.
+/// How fresh a read must be, and what that may rest on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadMode {
@@ -44,6 +44,16 @@ pub enum ReadMode {
     Linearizable,
     /// Answered at once from what this node has applied; possibly stale.
     Local,
+    /// As `Linearizable`, but the leader need not ask a quorum while it holds a lease: linearizable as long as clocks run as evenly
+    /// as the nodes' configuration says. Where leases are off (and in ZAB, which has none), a quorum is asked.
+    Lease,
+}
+
+impl ReadMode {
+    /// Whether it sees everything that was answered before it was asked.
+    pub fn is_linearizable(self) -> bool {
+        self != Self::Local
+    }
 }
 
 /// A request and its number.
@@ -76,7 +86,7 @@ pub enum Ask {
         /// At most so many (a node may give fewer).
         max: u32,
     },
-    /// Hand leadership over.
+    /// Hand leadership over. Answered when another node leads, or when it is clear that none will on this account.
     Transfer {
         /// To whom; None lets the leader choose.
         to: Option<NodeId>,
@@ -109,8 +119,11 @@ pub enum Answer {
     Status(Box<NodeStatus>),
     /// Log entries.
     Log(Vec<LogLine>),
-    /// Leadership is being handed over.
-    Transferring,
+    /// Leadership was handed over.
+    Transferred {
+        /// Who leads now.
+        to: NodeId,
+    },
     /// Nothing was done, and nothing will be, on account of this request.
     Refused(Refusal),
     /// The write may or may not take effect: retry it with the same `(session, seq)` to find out.
@@ -141,7 +154,7 @@ impl Answer {
             Self::Read { .. } => "Read",
             Self::Status(_) => "Status",
             Self::Log(_) => "Log",
-            Self::Transferring => "Transferring",
+            Self::Transferred { .. } => "Transferred",
             Self::Refused(_) => "Refused",
             Self::Unknown => "Unknown",
             Self::NoSession => "NoSession",

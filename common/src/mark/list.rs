@@ -3,6 +3,7 @@
 /// Every mark that the code of this crate can hit, ascending.
 pub static LIST: &[&str] = &[
     "common/node/applying#flush_committed.window",
+    "common/node/forward#abandon_forwards.transferred",
     "common/node/forward#abandon_forwards.unknown",
     "common/node/forward#forward_answered.late",
     "common/node/forward#forward_write",
@@ -12,10 +13,11 @@ pub static LIST: &[&str] = &[
     "common/node/proposals#flush_writes.left",
     "common/node/proposals#propose.not_leading",
     "common/node/proposals#propose.refused",
+    "common/node/proposals#propose.transferring",
     "common/node/proposals#write_returned",
+    "common/node/reads#ask_barrier.shared",
     "common/node/reads#expire_reads.late",
     "common/node/reads#flush_reads.full",
-    "common/node/reads#flush_reads.shared",
     "common/node/reads#read.waits",
     "common/node/reads#read_failed.again",
     "common/node/reads#read_failed.refused",

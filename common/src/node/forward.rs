@@ -62,10 +62,17 @@ pub(super) struct Forwards {
     open: BTreeMap<u64, Forwarded>,
 }
 
+/// Transfers of leadership that the core has not answered.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    next: u64,
+    open: BTreeMap<u64, Ticket>,
+}
+
 #[derive(Debug)]
 enum Forwarded {
     Write(Queued),
-    Transfer(Ticket),
+    Transfer { ticket: Ticket, to: Option<NodeId> },
 }
 
 impl<P: Protocol> Replica<P> {
@@ -137,25 +144,39 @@ impl<P: Protocol> Replica<P> {
         match (self.forwards.open.remove(&token), answer) {
             (None, _) => {}
             (Some(Forwarded::Write(write)), Answer::Refused(Refusal::NotLeader { .. })) => self.write_returned(write),
-            (Some(Forwarded::Write(Queued { ticket, .. }) | Forwarded::Transfer(ticket)), answer) => {
+            (Some(Forwarded::Write(Queued { ticket, .. }) | Forwarded::Transfer { ticket, .. }), answer) => {
                 self.answer(ticket, answer, body);
             }
         }
     }
 
-    /// The leader these went to is out of reach or leads no more: whether they took effect is not known here.
+    /// The leader these went to is out of reach or leads no more: whether writes took effect is not known here. Of a transfer
+    /// it is, as soon as the next leader is.
     pub(super) fn abandon_forwards(&mut self) {
-        for (_, open) in std::mem::take(&mut self.forwards.open) {
+        let Some(old) = self.forwards.leader else { return };
+        let reached = self.peers.session(old.peer) == Some(old);
+        for (token, open) in std::mem::take(&mut self.forwards.open) {
             match open {
                 Forwarded::Write(write) if mutant!("C04") => self.refuse(write.ticket, Refusal::LeaderChanged),
                 Forwarded::Write(write) => {
                     mark!("common/node/forward#abandon_forwards.unknown");
                     self.answer(write.ticket, Answer::Unknown, Bytes::new());
                 }
-                Forwarded::Transfer(ticket) => self.refuse(ticket, Refusal::LeaderChanged),
+                Forwarded::Transfer { ticket, to } => match self.led.leader {
+                    None if reached => {
+                        self.forwards.open.insert(token, Forwarded::Transfer { ticket, to });
+                    }
+                    Some(leader) if leader != old.peer && to.is_none_or(|to| to == leader) => {
+                        mark!("common/node/forward#abandon_forwards.transferred");
+                        self.answer(ticket, Answer::Transferred { to: leader }, Bytes::new());
+                    }
+                    _ => self.refuse(ticket, Refusal::LeaderChanged),
+                },
             }
         }
-        self.forwards.leader = None;
+        if self.forwards.open.is_empty() {
+            self.forwards.leader = None;
+        }
         if mutant!("N04") {
             self.forwards.next_token = 0;
         }
@@ -170,7 +191,7 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn transfer(&mut self, ticket: Ticket, to: Option<NodeId>) {
         match self.forward_to() {
             Some(leader) => {
-                let token = self.forwarded(leader, Forwarded::Transfer(ticket));
+                let token = self.forwarded(leader, Forwarded::Transfer { ticket, to });
                 self.relay(leader, Relay::Transfer { token, to }, Bytes::new());
             }
             None => self.transfer_here(ticket, to),
@@ -181,7 +202,18 @@ impl<P: Protocol> Replica<P> {
         if self.led.role != Role::Leading {
             return self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
         }
-        self.transfers.push_back(ticket);
-        self.step(CoreInput::Transfer { to });
+        let id = self.transfers.next;
+        self.transfers.next += 1;
+        self.transfers.open.insert(id, ticket);
+        self.step(CoreInput::Transfer { id, to });
+    }
+
+    /// Leadership was handed over, or was not.
+    pub(super) fn transfer_answered(&mut self, id: u64, answer: Result<NodeId, Refusal>) {
+        let Some(ticket) = self.transfers.open.remove(&id) else { return };
+        match answer {
+            Ok(to) => self.answer(ticket, Answer::Transferred { to }, Bytes::new()),
+            Err(why) => self.refuse(ticket, why),
+        }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Writes {
     builder: BatchBuilder,
     /// Nothing is tried before this: the leader refused.
     pause: Option<Micros>,
+    /// Why it did, if it is this node and goes on leading.
+    why: Option<Refusal>,
     /// What the core said to the proposal in hand.
     pub(super) verdict: Option<Result<(LogId, LogId), Refusal>>,
 }
@@ -67,7 +69,7 @@ impl Writes {
 
     /// Who leads has changed: whoever refused does not matter any more.
     pub(super) fn resume(&mut self) {
-        self.pause = None;
+        (self.pause, self.why) = (None, None);
     }
 }
 
@@ -91,7 +93,7 @@ impl<P: Protocol> Replica<P> {
             self.writes.queue.push_front(write);
         }
         if self.writes.pause.is_some_and(|until| self.now >= until) {
-            self.writes.pause = None;
+            self.writes.resume();
         }
         if self.writes.pause.is_none() {
             if self.led.role == Role::Leading {
@@ -111,7 +113,8 @@ impl<P: Protocol> Replica<P> {
         if self.led.role != Role::Leading || self.writes.pause.is_some() {
             while let Some(write) = self.writes.queue.pop_front_if(|w| w.deadline <= self.now) {
                 mark!("common/node/proposals#flush_writes.expired");
-                self.refuse(write.ticket, Refusal::NotLeader { leader: self.led.leader });
+                let why = self.writes.why.clone().unwrap_or(Refusal::NotLeader { leader: self.led.leader });
+                self.refuse(write.ticket, why);
             }
         }
     }
@@ -127,6 +130,13 @@ impl<P: Protocol> Replica<P> {
                 Some(Err(Refusal::NotLeader { .. } | Refusal::LeaderChanged)) => {
                     mark!("common/node/proposals#propose.not_leading");
                     self.writes.pause = Some(self.now.after(self.config.retry()));
+                    return;
+                }
+                // It will be over soon, and then they go on from here, or to the next leader.
+                Some(Err(why @ Refusal::Transferring { .. })) => {
+                    mark!("common/node/proposals#propose.transferring");
+                    self.writes.pause = Some(self.now.after(self.config.retry()));
+                    self.writes.why = Some(why);
                     return;
                 }
                 Some(Err(why)) => {

@@ -25,6 +25,8 @@ struct Read {
     ticket: Ticket,
     query: Bytes,
     at_least: LogId,
+    /// A lease will do.
+    lease: bool,
     attempts: u32,
     deadline: Micros,
     /// Until when it may wait for a leader, from its arrival.
@@ -68,9 +70,10 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn read(&mut self, ticket: Ticket, mode: ReadMode, at_least: LogId, query: Bytes) {
         let deadline = self.now.after(Micros(self.config.read_us));
         let hold = self.now.after(self.config.hold());
-        let read = Read { ticket, query, at_least, attempts: 0, deadline, hold };
+        let lease = mode == ReadMode::Lease;
+        let read = Read { ticket, query, at_least, lease, attempts: 0, deadline, hold };
         match mode {
-            ReadMode::Linearizable if !mutant!("C05") => self.reads.fresh.push_back(read),
+            ReadMode::Linearizable | ReadMode::Lease if !mutant!("C05") => self.reads.fresh.push_back(read),
             _ => {
                 if at_least > self.applying.covered {
                     mark!("common/node/reads#read.waits");
@@ -96,18 +99,27 @@ impl<P: Protocol> Replica<P> {
         {
             return group.extend(self.reads.fresh.drain(..));
         }
-        if self.reads.barriers.len() >= self.config.barriers_in_flight {
-            mark!("common/node/reads#flush_reads.full");
-            return;
+        // A barrier that rests on a lease is none for those who do not trust clocks.
+        let (trusting, strict): (Vec<Read>, Vec<Read>) =
+            std::mem::take(&mut self.reads.fresh).into_iter().partition(|r| r.lease);
+        for (lease, group) in [(true, trusting), (false, strict)] {
+            if self.reads.barriers.len() >= self.config.barriers_in_flight {
+                mark!("common/node/reads#flush_reads.full");
+                self.reads.fresh.extend(group);
+            } else if !group.is_empty() {
+                self.ask_barrier(lease, group);
+            }
         }
+    }
+
+    fn ask_barrier(&mut self, lease: bool, group: Vec<Read>) {
         let id = self.reads.next_barrier;
         self.reads.next_barrier += 1;
-        let group: Vec<Read> = std::mem::take(&mut self.reads.fresh).into();
         if group.len() > 1 {
-            mark!("common/node/reads#flush_reads.shared");
+            mark!("common/node/reads#ask_barrier.shared");
         }
         self.reads.barriers.push_back((id, group));
-        self.step(CoreInput::ReadBarrier { id });
+        self.step(CoreInput::ReadBarrier { id, lease });
     }
 
     fn barrier(&mut self, id: u64) -> Vec<Read> {

@@ -6,7 +6,7 @@
 //! for are dropped. And once a disk has failed, nothing leaves any more, not even what was ready: a promise
 //! made after a failed fsync is the one that loses data.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::apply::ApplyEvent;
 use super::applying::{Applying, MYSELF};
 use super::config::ReplicaConfig;
-use super::forward::Forwards;
+use super::forward::{Forwards, Transfers};
 use super::io::{Input, Outputs, PeerOut};
 use super::proposals::Writes;
 use super::reads::Reads;
@@ -27,7 +27,7 @@ use crate::client::wire::{Answer, NodeStatus};
 use crate::codec::Message;
 use crate::log::LogView;
 use crate::metrics::Counters;
-use crate::protocol::{Boot, Effect, Effects, Input as CoreInput, Leadership, Protocol, Refusal};
+use crate::protocol::{Boot, Effect, Effects, Input as CoreInput, Leadership, Protocol};
 use crate::quorum::Voters;
 use crate::state_machine::Applied;
 use crate::storage::{LogEvent, LogLine, LogOp, SnapshotOp};
@@ -97,7 +97,7 @@ pub struct Replica<P: Protocol> {
     pub(super) writes: Writes,
     pub(super) forwards: Forwards,
     pub(super) reads: Reads,
-    pub(super) transfers: VecDeque<Ticket>,
+    pub(super) transfers: Transfers,
     pub(super) applying: Applying,
     pub(super) snapshots: Snapshots,
     pub(super) peers: Peers,
@@ -147,7 +147,7 @@ impl<P: Protocol> Replica<P> {
             writes: Writes::default(),
             forwards: Forwards::default(),
             reads: Reads::default(),
-            transfers: VecDeque::new(),
+            transfers: Transfers::default(),
             applying,
             snapshots: Snapshots::new(snapshot),
             peers: Peers::default(),
@@ -297,7 +297,7 @@ impl<P: Protocol> Replica<P> {
             Effect::Refused(why) => self.writes.verdict = Some(Err(why)),
             Effect::ReadReady { id, at } => self.read_ready(id, at),
             Effect::ReadFailed { id, reason } => self.read_failed(id, &reason),
-            Effect::TransferAnswer(answer) => self.transfer_answered(answer),
+            Effect::TransferAnswer { id, answer } => self.transfer_answered(id, answer),
             Effect::Fetch { peer, after, max_bytes } => self.fetch(peer, after, max_bytes),
             Effect::ReadSnapshot { peer, snapshot, offset, max_bytes } => {
                 self.out.snapshot.push(SnapshotOp::Read { peer, snapshot, offset, max_bytes });
@@ -456,14 +456,6 @@ impl<P: Protocol> Replica<P> {
         let keep = within.count().max(1);
         lines.truncate(keep);
         self.answer(ticket, Answer::Log(lines), Bytes::new());
-    }
-
-    fn transfer_answered(&mut self, answer: Result<(), Refusal>) {
-        let Some(ticket) = self.transfers.pop_front() else { return };
-        match answer {
-            Ok(()) => self.answer(ticket, Answer::Transferring, Bytes::new()),
-            Err(why) => self.refuse(ticket, why),
-        }
     }
 }
 

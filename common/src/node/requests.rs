@@ -207,9 +207,11 @@ impl<P: Protocol> Replica<P> {
 /// An answer in one word, for traces.
 fn word(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Written { .. } | Answer::Read { .. } | Answer::Status(_) | Answer::Log(_) | Answer::Transferring => {
-            "ok"
-        }
+        Answer::Written { .. }
+        | Answer::Read { .. }
+        | Answer::Status(_)
+        | Answer::Log(_)
+        | Answer::Transferred { .. } => "ok",
         Answer::Unknown => "info",
         Answer::Refused(_)
         | Answer::NoSession

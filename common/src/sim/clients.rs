@@ -3,8 +3,7 @@
 //! They keep the rules of the [client that ships](crate::client): a write keeps its `(session, seq)` through all retries;
 //! it counts as not done only if every attempt was refused; the floor passes a number only when its write has an
 //! outcome or was given up. Beyond that they do what makes life hard for a cluster: they leave late answers coming on old
-//! connections, send a write to two nodes at once, open sessions they hardly use, hand leadership over, and now and then
-//! send what is no request.
+//! connections, send a write to two nodes at once, open sessions they hardly use, and now and then send what is no request.
 //!
 //! All answers, also those nobody waits for any more, are judged at once by a [`Witness`]; what happened seen from outside
 //! is kept as a [`History`].

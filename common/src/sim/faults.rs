@@ -10,22 +10,25 @@ use crate::types::{Micros, NodeId, Role};
 impl<P: Subject> World<'_, P> {
     /// Whom a fault strikes.
     fn resolve(&self, target: Target) -> Option<usize> {
-        let leads = |h: &super::host::Host<P>| {
-            let led = h.running.as_ref()?.replica.core().leadership();
-            (led.role == Role::Leading).then_some(led.epoch)
-        };
         match target {
             Target::Node(NodeId(n)) => (n as usize).checked_sub(1).filter(|i| *i < self.hosts.len()),
-            Target::Leader => {
-                let leaders = self.hosts.iter().enumerate().filter_map(|(i, h)| Some((leads(h)?, i)));
-                leaders.max().map(|(_, i)| i)
-            }
+            Target::Leader => self.leading(),
             Target::Other(n) => {
                 let leader = self.resolve(Target::Leader);
                 let others: Vec<usize> = (0..self.hosts.len()).filter(|i| Some(*i) != leader).collect();
                 (!others.is_empty()).then(|| others[n as usize % others.len()])
             }
         }
+    }
+
+    /// Who leads, in the greatest epoch that is led.
+    pub(super) fn leading(&self) -> Option<usize> {
+        let leads = |h: &super::host::Host<P>| {
+            let led = h.running.as_ref()?.replica.core().leadership();
+            (led.role == Role::Leading).then_some(led.epoch)
+        };
+        let leaders = self.hosts.iter().enumerate().filter_map(|(i, h)| Some((leads(h)?, i)));
+        leaders.max().map(|(_, i)| i)
     }
 
     fn resolve_all(&self, targets: &[Target]) -> Vec<NodeId> {
@@ -66,6 +69,10 @@ impl<P: Subject> World<'_, P> {
             | Fault::Narrow { .. } => self.net_fault(i, &fault),
             Fault::Hostile { from, to, bytes } => self.hostile(i, *from, *to, *bytes),
             Fault::Stranger { from, to, lie } => self.stranger(*from, *to, *lie),
+            Fault::Transfer { to } => {
+                let to = to.and_then(|to| self.resolve(to)).map(|host| self.hosts[host].id);
+                self.ask_transfer(to);
+            }
             _ => self.disk_fault(i, &fault),
         }
     }

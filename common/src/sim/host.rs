@@ -168,7 +168,7 @@ impl<P: Subject> Host<P> {
             id: self.id,
             member: self.member,
             voters: voters.clone(),
-            protocol: P::config(&shape.timing),
+            protocol: P::config(&shape.timing, self.id),
             config: replica_config(shape),
             seed,
             now: self.clock.local(now),

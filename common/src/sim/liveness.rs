@@ -8,6 +8,7 @@
 //! | L1 | a leader that a quorum follows, and that commits, within 10 patiences of the last heal |
 //! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client; while entries are committed, ten times that |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
+//! | L5 | who asked for leadership to be handed over was told how that went; and where it is offered, it can be done now |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
 //! When fewer voters than a quorum can be used again (their disks are gone, or refuse), no progress is demanded, and the
@@ -70,6 +71,10 @@ impl<P: Subject> World<'_, P> {
         if self.broken() {
             return;
         }
+        if let Err(what) = self.hands_over(unit) {
+            return self.dead("L5", &what, fits(self));
+        }
+        self.let_pass(2 * unit);
         let leaders = self.led.len();
         self.let_pass(20 * unit);
         let changes = self.led.len() - leaders;
@@ -115,13 +120,13 @@ impl<P: Subject> World<'_, P> {
         self.judge(Err(Violation::new(name, format!("{what}: {}", states.join("; ")))));
     }
 
-    fn let_pass(&mut self, span: u64) {
+    pub(super) fn let_pass(&mut self, span: u64) {
         let until = self.now.after(Micros(span));
         while self.advance(until) {}
     }
 
     /// Goes on until something holds, looking now and then; false if it does not within `span`.
-    fn until(&mut self, span: u64, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+    pub(super) fn until(&mut self, span: u64, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.now.after(Micros(span));
         let step = (span / 200).max(1000);
         while self.now < end {

@@ -29,6 +29,7 @@ mod host;
 mod life;
 mod liveness;
 pub mod net;
+mod operator;
 mod oracle;
 pub mod outcome;
 pub mod plan;

@@ -213,6 +213,8 @@ pub enum Fault {
     Drift { node: Target, per_mille: i16, span: Micros },
     /// The node's clock jumps ahead.
     Jump { node: Target, by: Micros },
+    /// No fault: an operator asks the leader to hand leadership over, to whom it likes or to this node.
+    Transfer { to: Option<Target> },
 }
 
 /// What comes instead of a frame.

@@ -27,7 +27,7 @@ impl Violation {
 /// The names of the oracles of every protocol. Those of one alone are [`Subject::oracles`].
 pub const ORACLES: &[&str] = &[
     "C-ACK", "C-ANS", "C-DUR", "C-HALT", "C-INT", "C-LIN", "C-MONO", "C-NBT", "C-ONCE", "C-PANIC", "C-PEER",
-    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4",
+    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4", "L5",
 ];
 
 /// The timing of a simulated cluster, in a protocol's own terms once [`Subject::config`] has read it.
@@ -37,6 +37,9 @@ pub struct Timing {
     pub election_timeout: Micros,
     /// Between two signs of life of a leader. At most half of `election_timeout`.
     pub heartbeat: Micros,
+    /// Of a thousand: no clock runs faster or slower than the world by more. 0 where nothing of the kind is promised (clocks
+    /// may jump); then nobody may rely on one.
+    pub drift: u64,
     /// How tight the protocol's own limits are (batches, windows, chunks, ranges): 0 for the defaults, otherwise drawn from
     /// this number, legal but unlikely.
     pub limits: u64,
@@ -47,8 +50,8 @@ pub trait Subject: Protocol {
     /// The rules that concern several nodes, or one node over time. Fresh for each world.
     type Oracle: Oracle<Self>;
 
-    /// The configuration for a simulated cluster: these timers, and limits that follow from `timing.limits`.
-    fn config(timing: &Timing) -> Self::Config;
+    /// The configuration of a node in a simulated cluster: these timers, and limits that follow from `timing.limits`.
+    fn config(timing: &Timing, node: NodeId) -> Self::Config;
 
     /// The names of its oracles, those that are not of every protocol.
     fn oracles() -> &'static [&'static str];

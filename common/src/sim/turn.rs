@@ -161,6 +161,13 @@ impl<P: Subject> World<'_, P> {
     }
 
     fn answer(&mut self, host: usize, said: ClientOut) {
+        let (conn, operators) = match &said {
+            ClientOut::Reply { conn, response, .. } => (*conn, Some(&response.answer)),
+            ClientOut::Close { conn, .. } => (*conn, None),
+        };
+        if self.operator_answered(conn, operators) {
+            return;
+        }
         let (conn, what) = match said {
             ClientOut::Reply { conn, response, body } => {
                 if let Answer::Written { at } = &response.answer {

@@ -278,7 +278,7 @@ impl Witness {
 
     /// A key was read.
     pub fn read(&mut self, read: &ReadAnswer<'_>) -> Verdict {
-        let oracle = if read.mode == ReadMode::Linearizable { "C-LIN" } else { "C-SEQ" };
+        let oracle = if read.mode.is_linearizable() { "C-LIN" } else { "C-SEQ" };
         let verdict = self.seen_upto(oracle, read).and_then(|()| {
             let expected = self.model.value_at(read.key, read.at);
             match Answer::decode(read.body) {
@@ -286,7 +286,7 @@ impl Witness {
                 answer => fail(oracle, || self.wrong_value(read, answer.as_ref().ok())),
             }
         });
-        if read.mode == ReadMode::Linearizable {
+        if read.mode.is_linearizable() {
             self.complete(read.at);
         }
         verdict
@@ -294,12 +294,12 @@ impl Witness {
 
     /// A read's place alone: for questions that have no answer from the state.
     pub fn seen(&mut self, read: &ReadAnswer<'_>) -> Verdict {
-        self.seen_upto(if read.mode == ReadMode::Linearizable { "C-LIN" } else { "C-SEQ" }, read)
+        self.seen_upto(if read.mode.is_linearizable() { "C-LIN" } else { "C-SEQ" }, read)
     }
 
     fn seen_upto(&self, oracle: &'static str, read: &ReadAnswer<'_>) -> Verdict {
         let ReadAnswer { mode, horizon, at_least, at, .. } = *read;
-        if mode == ReadMode::Linearizable && at < horizon {
+        if mode.is_linearizable() && at < horizon {
             return fail("C-LIN", || format!("a read was answered as of {at}; {horizon} was answered before it began"));
         }
         if at < at_least {

@@ -20,6 +20,7 @@ use super::stream::Streams;
 use super::subject::{Oracle, Subject, Violation};
 use super::truth::Truth;
 use crate::client::wire::Response;
+use crate::protocol::Refusal;
 use crate::quorum::Voters;
 use crate::types::{Member, Micros, NodeId};
 use bytes::Bytes;
@@ -152,6 +153,11 @@ pub(super) struct World<'p, P: Subject> {
     pub(super) clients: Clients,
     acts: Vec<ClientAct>,
     pub(super) conns: BTreeMap<u64, Conn>,
+    /// Transfers of leadership that were asked for and not answered, by connection; how many were asked for; what was said
+    /// last.
+    pub(super) operators: BTreeMap<u64, super::operator::Asked>,
+    pub(super) transfers_asked: u64,
+    pub(super) transfer_answer: Option<Result<NodeId, Refusal>>,
     pub(super) oracle: P::Oracle,
     pub(super) sequence: Sequence,
     /// Who led which epoch, for counting.
@@ -209,6 +215,9 @@ impl<'p, P: Subject> World<'p, P> {
             clients: Clients::new(streams, shape.load, &all, shape.load.sessions()),
             acts: Vec::new(),
             conns: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            transfers_asked: 0,
+            transfer_answer: None,
             oracle: P::Oracle::new(&voters),
             voters,
             sequence: Sequence::default(),

@@ -43,6 +43,8 @@ pub struct Node<P: Protocol> {
     pub history: Vec<(LogId, Bytes)>,
     /// Answers to read barriers, in the order they came.
     pub reads: Vec<(u64, Result<LogId, Refusal>)>,
+    /// Answers to transfers of leadership, in the order they came.
+    pub transfers: Vec<(u64, Result<NodeId, Refusal>)>,
     /// Peers this node ended the session with, and the rule they broke.
     pub disconnects: Vec<(NodeId, &'static str)>,
     /// Set when the core halted.
@@ -112,6 +114,7 @@ impl<P: Protocol> Testbed<P> {
             applied: LogId::ZERO,
             history: Vec::new(),
             reads: Vec::new(),
+            transfers: Vec::new(),
             disconnects: Vec::new(),
             halted: None,
             inbox: VecDeque::new(),
@@ -501,7 +504,8 @@ impl<P: Protocol> Testbed<P> {
             }
             Effect::InstallSnapshot { snapshot, keep_tail } => node.disk.install(snapshot, keep_tail),
             Effect::Halt(why) => node.halted = Some(why),
-            Effect::TransferAnswer(_) | Effect::Trace(_) => {}
+            Effect::TransferAnswer { id, answer } => node.transfers.push((id, answer)),
+            Effect::Trace(_) => {}
         }
     }
 
@@ -528,6 +532,12 @@ impl<P: Protocol> Testbed<P> {
             Effect::Refused(r) => format!("{id} refuses: {r}"),
             Effect::ReadReady { id: read, at } => format!("{id} read {read} may go on at {at}"),
             Effect::ReadFailed { id: read, reason } => format!("{id} read {read} fails: {reason}"),
+            Effect::TransferAnswer { id: transfer, answer: Ok(to) } => {
+                format!("{id} transfer {transfer} is over: {to} leads")
+            }
+            Effect::TransferAnswer { id: transfer, answer: Err(why) } => {
+                format!("{id} transfer {transfer} fails: {why}")
+            }
             Effect::Disconnect { peer, reason } => format!("{id} disconnects {peer}: {reason}"),
             Effect::InstallSnapshot { snapshot, .. } => format!("{id} installs snapshot {snapshot}"),
             Effect::Halt(why) => format!("{id} halts: {why}"),

@@ -98,7 +98,7 @@ fn requests_that_make_no_sense_end_the_session() {
     let shape = Payload::Shape { first: id(2, 2), kind: EntryKind::Command, lengths: vec![1] };
     let message = Message::AppendEntries { term: 2, prev: id(1, 1), commit: 0, round: 0, entries: Some(shape) };
     assert_eq!(lab.hear(B, message), ["disconnect n2: entries without their bytes"]);
-    let far = Message::RequestVote { term: u64::MAX, last: id(1, 1) };
+    let far = Message::RequestVote { term: u64::MAX, last: id(1, 1), transfer: false };
     assert_eq!(lab.hear(B, far), ["disconnect n2: a term that no cluster reaches"]);
 }
 

@@ -21,6 +21,7 @@
 //! | R-MONO | term and commitIndex never go back while a node runs, the durable term never at all |
 //! | R-RD | a read index is at or after everything committed anywhere when it was asked for |
 //! | R-ORD | the marks of one log are in order: base, snapshot, applied, committed, last |
+//! | R-XFER | only a leader hands leadership over, to a voter that has its whole log, and takes nothing meanwhile; only who was told so asks for votes on a leader's word, in the term after |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |
 
 mod marks;
@@ -95,6 +96,10 @@ fn check_peers(raft: &Raft) -> Result<(), Violation> {
             return r.hold("R-ES", stranger.is_none(), || format!("counts the vote of {stranger:?}"));
         }
     };
+    if let Some(h) = raft.handover.filter(|h| h.told && h.term == raft.hard.term) {
+        let has = leader.find(h.to).map(|p| p.matched);
+        r.hold("R-XFER", has == Some(last), || format!("hands over to {}, which has {has:?} of {last}", h.to))?;
+    }
     for p in &leader.peers {
         let (has, sent) = (p.matched, p.sent);
         r.hold("R-IDX", has <= sent && sent <= last, || format!("{}: match {has}, sent {sent}, last {last}", p.id))?;
@@ -120,6 +125,8 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
+    use common::protocol::Input;
+
     use super::*;
     use crate::core::Leader;
     use crate::testing::{B, Lab, id};
@@ -174,5 +181,16 @@ mod tests {
         let mut lab = leader(&[1]);
         lab.raft.hard.voted_for = Some(B);
         assert_eq!(check(&lab.raft).map_err(|v| v.oracle), Err("R-ES"));
+    }
+
+    #[test]
+    fn a_leader_that_hands_over_takes_nothing_more() {
+        let mut lab = leader(&[1]);
+        lab.durable();
+        lab.matched(B, id(2, 2));
+        lab.step(Input::Transfer { id: 1, to: Some(B) });
+        assert_eq!(check(&lab.raft), Ok(()));
+        lab.raft.log.append(crate::testing::run(2, 3, 1));
+        assert_eq!(check(&lab.raft).map_err(|v| v.oracle), Err("R-XFER"));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each stands as `mutant!("R09")` at the place of the rule it breaks. `oracle` is the one that must catch it: a rule of
 //! the table in [`invariants`](super), or one that the simulator asks of both protocols (`C-…`, and `L…` for liveness).
-//! Left out: bugs of joint consensus and of leases, which are not there to be broken, and bugs that sessions keep away (a
-//! reply that is overtaken by an earlier one, say).
+//! Left out: bugs of joint consensus, which is not there to be broken, and bugs that sessions keep away (a reply that is
+//! overtaken by an earlier one, say).
 
 use common::mutant::Mutant;
 
@@ -64,6 +64,21 @@ pub const MUTANTS: &[Mutant] = &[
     real("R11", "C-LIN", "etcd#20418", "a read joins a confirming round that began before it"),
     real("R12", "C-LIN", "redisraft#19", "a leader serves reads without confirming that it leads"),
     real("R13", "R-RD", "etcd#7331", "a read index from before the leader's first commit"),
+    // Leadership transfer.
+    rule("R59", "R-XFER", "Raft thesis 3.10", "TimeoutNow is obeyed whatever its term and whoever says it"),
+    real("R60", "R-XFER", "hashicorp/raft#581", "a leader takes proposals while it hands its office over"),
+    real("R47", "L2", "openraft#2088", "a transfer is never given up"),
+    real("R48", "L5", "RedisLabs/raft#88", "a voter that hears the leader ignores whom the leader wants"),
+    rule("R49", "R-XFER", "Raft thesis 3.10, 4.2.1", "leadership is handed to a learner"),
+    real("R50", "R-XFER", "redpanda#2606", "TimeoutNow is sent before the target is level"),
+    // Priorities and leases.
+    real("R51", "L1", "sofa-jraft#993", "a node of low priority never stands for election"),
+    real("R53", "C-LIN", "raft-rs#234", "when a transfer is given up, the lease is taken up again"),
+    real("R54", "C-LIN", "tikv#1593", "the lease goes on while leadership is handed over"),
+    rule("R55", "C-LIN", "Raft thesis 6.4.1", "a lease is longer than what followers promise"),
+    rule("R56", "C-LIN", "Raft thesis 6.4.1", "a lease counts from the answers, not from the question"),
+    rule("R57", "C-LIN", "Raft thesis 6.4.1", "a restarted follower has forgotten what it promised"),
+    rule("R58", "C-LIN", "Raft thesis 6.4", "a lease serves reads before the first commit of its term"),
     // Snapshots.
     real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
     rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),

@@ -3,7 +3,7 @@
 //! Everything is looked at once: an entry when it appears in a log, a commit when it is made, a vote when it is on disk. So
 //! a look costs as much as what is new since the last one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::entries::Entries;
 use common::quorum::Voters;
@@ -33,6 +33,8 @@ pub struct Oracle {
     committed: Vec<LogId>,
     /// Questions for a read index that are not answered: who asked, its number, and how much was committed then.
     asked: BTreeMap<(NodeId, u64), u64>,
+    /// By term, to whom its leader said TimeoutNow.
+    told: BTreeSet<(u64, NodeId)>,
     nodes: BTreeMap<NodeId, Seen>,
 }
 
@@ -225,6 +227,29 @@ impl Oracle {
     }
 }
 
+impl Oracle {
+    /// TimeoutNow comes from the leader of its term and goes to a voter; who asks for votes on a leader's word was told so in
+    /// the term before.
+    fn look_at_transfer(&mut self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Violation> {
+        let r = Rules(from);
+        match message {
+            Message::TimeoutNow { term } => {
+                self.told.insert((*term, to));
+                let leads = self.leaders.get(term).is_none_or(|leader| *leader == from);
+                let good = leads && self.voters.contains(to);
+                r.hold("R-XFER", good, || {
+                    format!("says {message:?} to {to}, which must be a voter, and from its leader")
+                })
+            }
+            Message::RequestVote { term, transfer: true, .. } => {
+                let told = term.checked_sub(1).is_some_and(|before| self.told.contains(&(before, from)));
+                r.hold("R-XFER", told, || format!("says {message:?}, and no leader of the term before wanted it"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl subject::Oracle<Raft> for Oracle {
     fn new(voters: &Voters) -> Self {
         Self {
@@ -234,6 +259,7 @@ impl subject::Oracle<Raft> for Oracle {
             entries: BTreeMap::new(),
             committed: Vec::new(),
             asked: BTreeMap::new(),
+            told: BTreeSet::new(),
             nodes: BTreeMap::new(),
         }
     }
@@ -271,7 +297,8 @@ impl subject::Oracle<Raft> for Oracle {
 
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Result<(), Violation> {
         let read = self.look_at_read(from, to, message);
-        vows::check(from, to, message, truth).and(read)
+        let transfer = self.look_at_transfer(from, to, message);
+        vows::check(from, to, message, truth).and(read).and(transfer)
     }
 }
 
@@ -460,7 +487,7 @@ mod tests {
         let a = committed(A, &[1, 1], id(1, 2));
         look(&mut oracle, &a.raft).unwrap();
         let truth = disk(&a.raft);
-        let ask = |context| Message::ReadIndex { term: 1, context };
+        let ask = |context| Message::ReadIndex { term: 1, context, lease: false };
         let reply = |context, at| Message::ReadIndexReply { term: 1, context, at: Some(at) };
         oracle.sends(B, A, &ask(1), &truth).unwrap();
         oracle.sends(A, B, &reply(1, id(1, 2)), &truth).unwrap();
@@ -468,5 +495,25 @@ mod tests {
         let found = oracle.sends(A, B, &reply(2, id(1, 1)), &truth).map_err(|v| v.oracle);
         assert_eq!(found, Err("R-RD"));
         oracle.sends(A, B, &reply(9, id(1, 1)), &truth).expect("nobody asked that");
+    }
+
+    #[test]
+    fn leadership_is_handed_over_by_its_leader_to_a_voter_that_was_told() {
+        let voted = |term, node| Truth { hard: hard(term, Some(node)), ..Truth::default() };
+        let now = |term| Message::TimeoutNow { term };
+        let vote = |term| Message::RequestVote { term, last: LogId::ZERO, transfer: true };
+        let mut oracle = Oracle::new(&voters());
+        let mut says = |from, to, message: Message| {
+            let truth = voted(message.term(), from);
+            oracle.sends(from, to, &message, &truth).map_err(|v| v.oracle)
+        };
+        assert_eq!(says(A, crate::testing::OBSERVER, now(2)), Err("R-XFER"), "not a voter");
+        assert_eq!(says(A, B, now(2)), Ok(()));
+        assert_eq!(says(B, C, vote(3)), Ok(()));
+        assert_eq!(says(C, B, vote(3)), Err("R-XFER"), "another was told");
+        assert_eq!(says(B, C, vote(4)), Err("R-XFER"), "in another term");
+        let leader = leader(&[1]);
+        look(&mut oracle, &leader.raft).unwrap();
+        assert_eq!(oracle.sends(B, C, &now(2), &voted(2, B)).map_err(|v| v.oracle), Err("R-XFER"), "who does not lead");
     }
 }

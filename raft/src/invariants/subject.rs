@@ -2,6 +2,7 @@
 
 use common::rng::Rng;
 use common::sim::subject::{Subject, Timing};
+use common::types::NodeId;
 
 use super::{MARKS, Oracle};
 use crate::config::Config;
@@ -10,19 +11,26 @@ use crate::core::Raft;
 impl Subject for Raft {
     type Oracle = Oracle;
 
-    fn config(timing: &Timing) -> Config {
+    fn config(timing: &Timing, node: NodeId) -> Config {
         let election_timeout_ms = (timing.election_timeout.0 / 1000).max(2);
         let config = Config {
             heartbeat_ms: (timing.heartbeat.0 / 1000).clamp(1, election_timeout_ms / 2),
             election_timeout_ms,
             election_timeout_max_ms: 2 * election_timeout_ms,
+            max_clock_drift_ppm: timing.drift * 1000,
             ..Config::default()
         };
-        if timing.limits == 0 { config } else { tight(config, &mut Rng::new(timing.limits)) }
+        if timing.limits == 0 {
+            return config;
+        }
+        // Only this may differ from node to node.
+        let mut own = Rng::new(timing.limits ^ node.0);
+        let priority = if own.next_u64() & 1 == 1 { own.between(0, 101) } else { 100 };
+        Config { priority, ..tight(config, &mut Rng::new(timing.limits)) }
     }
 
     fn oracles() -> &'static [&'static str] {
-        &["R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS"]
+        &["R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS", "R-XFER"]
     }
 
     fn marks() -> &'static [&'static str] {
@@ -69,20 +77,22 @@ mod tests {
 
     #[test]
     fn every_configuration_is_legal_and_each_limit_is_tight_somewhere() {
-        let (mut pre_vote, mut check_quorum, mut batch, mut reads) = (0, 0, 0, 0);
+        let (mut pre_vote, mut check_quorum, mut batch, mut reads, mut low) = (0, 0, 0, 0, 0);
         for limits in 0..1000 {
             for (election_timeout, heartbeat) in [(1, 1), (10_000, 5_000), (300_000, 1), (5_000_000, 100_000)] {
                 let (election_timeout, heartbeat) = (Micros(election_timeout), Micros(heartbeat));
-                let config = Raft::config(&Timing { election_timeout, heartbeat, limits });
+                let drift = limits % 500;
+                let config = Raft::config(&Timing { election_timeout, heartbeat, drift, limits }, NodeId(limits % 7));
                 assert_eq!(config.validate(), Ok(()), "{limits}");
                 assert!(config.pre_vote || config.check_quorum);
                 pre_vote += usize::from(!config.pre_vote);
                 check_quorum += usize::from(!config.check_quorum);
                 batch += usize::from(config.max_batch_bytes < 400);
                 reads += usize::from(config.max_pending_reads < 6);
+                low += usize::from(config.priority < 50);
             }
         }
-        for seen in [pre_vote, check_quorum, batch, reads] {
+        for seen in [pre_vote, check_quorum, batch, reads, low] {
             assert!((100..3900).contains(&seen), "{seen}");
         }
     }

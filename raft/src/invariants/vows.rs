@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | PreVote, PreVoteReply | nothing (thesis 9.6) |
 //! | RequestVote | the term, and the candidate's vote for itself |
+//! | TimeoutNow | that the sender leads the term |
 //! | RequestVoteReply | the term, and if granted the vote |
 //! | AppendEntries, InstallSnapshot | that the sender leads the term, so its vote for itself; a piece of a snapshot it has |
 //! | AppendEntriesReply | the term, so that no earlier leader is ever answered again; the entries that match |
 //! | InstallSnapshotReply | the term; the pieces themselves are promised only once they are installed |
-//! | ReadIndex | nothing |
+//! | ReadIndex, Priority | nothing |
 //! | ReadIndexReply | the term, when it confirms |
 //!
 //! A disk that is ahead of the message, in a later term, keeps all promises of an earlier one about terms and votes:
@@ -40,8 +41,11 @@ pub(super) fn check(from: NodeId, to: NodeId, message: &Message, truth: &Truth<H
         Message::PreVote { .. }
         | Message::PreVoteReply { .. }
         | Message::ReadIndex { .. }
+        | Message::Priority { .. }
         | Message::ReadIndexReply { at: None, .. } => Ok(()),
-        Message::RequestVote { .. } | Message::AppendEntries { .. } => hold(has_voted(from)),
+        Message::RequestVote { .. } | Message::AppendEntries { .. } | Message::TimeoutNow { .. } => {
+            hold(has_voted(from))
+        }
         Message::RequestVoteReply { granted: true, .. } => hold(has_voted(to)),
         Message::RequestVoteReply { .. } | Message::InstallSnapshotReply { .. } | Message::ReadIndexReply { .. } => {
             hold(in_term)
@@ -85,11 +89,12 @@ mod tests {
         let messages = [
             Message::PreVote { term: 9, last: id(9, 9) },
             Message::PreVoteReply { term: 9, granted: true },
-            Message::ReadIndex { term: 9, context: 1 },
+            Message::ReadIndex { term: 9, context: 1, lease: true },
             Message::ReadIndexReply { term: 9, context: 1, at: None },
             Message::ReadIndexReply { term: 3, context: 1, at: Some(id(3, 5)) },
-            Message::RequestVote { term: 3, last: id(3, 5) },
-            Message::RequestVote { term: 2, last: id(3, 5) },
+            Message::RequestVote { term: 3, last: id(3, 5), transfer: false },
+            Message::RequestVote { term: 2, last: id(3, 5), transfer: true },
+            Message::TimeoutNow { term: 3 },
             Message::RequestVoteReply { term: 3, granted: false },
             append(3),
             reply(3, Answer::Matched(id(3, 5))),
@@ -110,8 +115,9 @@ mod tests {
     fn what_it_does_not_keep_may_not() {
         let append = Message::AppendEntries { term: 3, prev: id(1, 1), commit: 0, round: 0, entries: None };
         let messages = [
-            (A, Message::RequestVote { term: 4, last: id(3, 5) }),
-            (B, Message::RequestVote { term: 3, last: id(3, 5) }),
+            (A, Message::RequestVote { term: 4, last: id(3, 5), transfer: false }),
+            (B, Message::RequestVote { term: 3, last: id(3, 5), transfer: false }),
+            (B, Message::TimeoutNow { term: 3 }),
             (A, Message::RequestVoteReply { term: 3, granted: true }),
             (A, Message::RequestVoteReply { term: 4, granted: false }),
             (B, append),

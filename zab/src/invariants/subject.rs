@@ -2,6 +2,7 @@
 
 use common::rng::Rng;
 use common::sim::subject::{Subject, Timing};
+use common::types::NodeId;
 
 use super::MARKS;
 use super::ZabOracle;
@@ -11,7 +12,7 @@ use crate::core::Zab;
 impl Subject for Zab {
     type Oracle = ZabOracle;
 
-    fn config(timing: &Timing) -> Config {
+    fn config(timing: &Timing, _: NodeId) -> Config {
         config(timing)
     }
 
@@ -92,14 +93,14 @@ mod tests {
         /// Whatever a plan says, the settings are allowed.
         #[test]
         fn settings_are_always_allowed(election in 0u64..100_000_000, heartbeat in 0u64..1_000_000_000, limits in any::<u64>()) {
-            let timing = Timing { election_timeout: Micros(election), heartbeat: Micros(heartbeat), limits };
+            let timing = Timing { election_timeout: Micros(election), heartbeat: Micros(heartbeat), drift: 0, limits };
             prop_assert_eq!(config(&timing).validate(), Ok(()));
         }
     }
 
     #[test]
     fn without_tight_limits_the_defaults_stay() {
-        let timing = Timing { election_timeout: Micros(300_000), heartbeat: Micros(50_000), limits: 0 };
+        let timing = Timing { election_timeout: Micros(300_000), heartbeat: Micros(50_000), drift: 0, limits: 0 };
         let defaults = Config::default();
         assert_eq!(config(&timing), Config { init_limit_ms: 900, ..defaults });
     }

@@ -144,7 +144,7 @@ impl World {
                 let read = self.proposals * 1000 + self.asked.len() as u64;
                 let id = self.deaf.unwrap_or(id);
                 if self.runs(id) && self.asked.insert(read, self.committed).is_none() {
-                    self.bed.input(id, Input::ReadBarrier { id: read });
+                    self.bed.input(id, Input::ReadBarrier { id: read, lease: false });
                 }
             }
             920..940 => self.bed.heal_all(),

@@ -233,7 +233,7 @@ fn answers_that_do_not_fit_are_violations_and_leave_a_doubt() {
     let bad = |x: &mut Exchange, id, answer| x.answered(now, Response { id, answer }, Bytes::new()).unwrap_err().0;
     assert!(bad(&mut x, 999, written(1)).contains("999"));
     let id = asked.0.id;
-    assert_eq!(bad(&mut x, id, Answer::Transferring), "answered a write by Transferring");
+    assert_eq!(bad(&mut x, id, Answer::Transferred { to: NodeId(1) }), "answered a write by Transferred");
     assert!(bad(&mut x, id, written(8)).contains("not asked"), "answered twice");
     x.lost("it broke the protocol");
     x.expire(now + TIMEOUT);

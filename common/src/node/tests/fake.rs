@@ -138,11 +138,13 @@ impl Protocol for Fake {
                 self.committed = upto;
                 fx.push(Effect::Commit { upto });
             }
-            Input::ReadBarrier { id } if !self.mute => fx.push(match self.led.leader {
+            Input::ReadBarrier { id, .. } if !self.mute => fx.push(match self.led.leader {
                 Some(_) => Effect::ReadReady { id, at: self.committed },
                 None => Effect::ReadFailed { id, reason: Refusal::NotLeader { leader: None } },
             }),
-            Input::Transfer { .. } => fx.push(Effect::TransferAnswer(Ok(()))),
+            Input::Transfer { id, to } => {
+                fx.push(Effect::TransferAnswer { id, answer: Ok(to.unwrap_or(NodeId(2))) });
+            }
             Input::Applied { upto } => self.log.release(upto),
             Input::Compacted { snapshot, base } => {
                 self.log.compact(base);

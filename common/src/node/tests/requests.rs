@@ -259,12 +259,15 @@ fn barriers_without_an_answer_hold_up_only_their_own_reads() {
 fn leadership_is_handed_over_where_the_leader_is() {
     let transfer = ask(1, 1, Ask::Transfer { to: Some(PEER) }, "");
     let mut b = Bench::leader(config());
-    assert_eq!(answers(&b.turn([transfer])), [(1, Answer::Transferring)]);
+    assert_eq!(answers(&b.turn([transfer])), [(1, Answer::Transferred { to: PEER })]);
     let (mut b, session) = Bench::follower(config());
     let out = b.turn([ask(1, 2, Ask::Transfer { to: None }, "")]);
     assert_eq!(relays(&out), [(PEER, Relay::Transfer { token: 0, to: None })]);
-    let done = Relay::Answer { token: 0, answer: Answer::Transferring };
-    assert_eq!(answers(&b.turn([frame(session, channel::FORWARD, &done, "")])), [(2, Answer::Transferring)]);
+    let done = Relay::Answer { token: 0, answer: Answer::Transferred { to: PEER } };
+    assert_eq!(
+        answers(&b.turn([frame(session, channel::FORWARD, &done, "")])),
+        [(2, Answer::Transferred { to: PEER })]
+    );
     b.lead(None, 2);
     assert_eq!(answers(&b.turn([ask(1, 3, Ask::Transfer { to: None }, "")])), [(3, not_leader(None))]);
 }

@@ -205,10 +205,9 @@ impl Clients {
             (Aside::NoWrite, Answer::Malformed(_))
             | (Aside::Append { sound: false, .. }, Answer::Malformed(_) | Answer::Unknown)
             | (Aside::Append { sound: true, .. }, Answer::Unknown)
-            | (Aside::NoQuery { .. } | Aside::Status | Aside::Log | Aside::Transfer, Answer::Refused(_))
+            | (Aside::NoQuery { .. } | Aside::Status | Aside::Log, Answer::Refused(_))
             | (Aside::Status, Answer::Status(_))
-            | (Aside::Log, Answer::Log(_))
-            | (Aside::Transfer, Answer::Transferring) => Ok(()),
+            | (Aside::Log, Answer::Log(_)) => Ok(()),
             (Aside::Append { payload, .. }, Answer::Refused(_)) => self.witness.append_refused(payload),
             (Aside::Append { payload, sound: true }, Answer::Written { at }) => {
                 self.witness.appended(payload, horizon, at)

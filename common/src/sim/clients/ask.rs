@@ -35,7 +35,6 @@ pub(super) enum Aside {
     },
     Status,
     Log,
-    Transfer,
 }
 
 impl Clients {
@@ -63,6 +62,7 @@ impl Clients {
             0 => Action::Put { value },
             1 => Action::Delete,
             2 => Action::CompareAndSet { expected: self.guess(key, &mut rng), value },
+            3 if rng.between(0, 2) == 0 => Action::Get { mode: ReadMode::Lease },
             3 => Action::Get { mode: ReadMode::Linearizable },
             _ => Action::Get { mode: ReadMode::Local },
         };
@@ -107,11 +107,11 @@ impl Clients {
     fn strange(&mut self, client: usize, number: u64, rng: &mut Rng, out: &mut Vec<super::ClientAct>) -> bool {
         // Told from those of all other clients, and no envelope: its variant does not exist.
         let unique = [[0xff; 8], (client as u64).to_le_bytes(), number.to_le_bytes()].concat();
-        let mode = if rng.between(0, 2) == 0 { ReadMode::Linearizable } else { ReadMode::Local };
+        let mode = [ReadMode::Linearizable, ReadMode::Local, ReadMode::Lease][rng.between(0, 3) as usize];
         let at_least = self.people[client].seen;
         let any = self.nodes[rng.between(0, self.nodes.len() as u64) as usize];
         let query = |ask| (ask, Bytes::new());
-        let (aside, (ask, body)) = match rng.between(0, 24) {
+        let (aside, (ask, body)) = match rng.between(0, 21) {
             0..=3 => {
                 let key = vec![b'k'; KvLimits::default().key_bytes + 1];
                 let command = Command::Put { key: &key, value: &unique }.to_bytes();
@@ -135,11 +135,7 @@ impl Clients {
             }
             16..=18 => (Aside::NoQuery { mode }, (Ask::Read { mode, at_least }, Bytes::from(unique))),
             19 => (Aside::Status, query(Ask::Status)),
-            20 => (Aside::Log, query(Ask::Log { after: LogId::ZERO, max: 5 })),
-            n => {
-                let to = (n > 21).then_some(any);
-                (Aside::Transfer, query(Ask::Transfer { to }))
-            }
+            _ => (Aside::Log, query(Ask::Log { after: LogId::ZERO, max: 5 })),
         };
         self.send_aside(client, any, aside, ask, body, out);
         true

@@ -445,7 +445,10 @@ fn clients_keep_to_the_rate_and_the_mix() {
     let clients = run(5, Bug::None, Micros(100_000_000), SessionLimits::default(), shape).unwrap();
     let records = clients.history().records();
     let puts = records.iter().filter(|r| matches!(r.action, Action::Put { .. })).count();
-    let gets = records.iter().filter(|r| matches!(r.action, Action::Get { mode: ReadMode::Linearizable })).count();
+    let gets_in = |m| records.iter().filter(|r| matches!(r.action, Action::Get { mode } if mode == m)).count();
+    let (asking, by_lease) = (gets_in(ReadMode::Linearizable), gets_in(ReadMode::Lease));
+    assert!(asking.abs_diff(by_lease) < 200, "{asking} {by_lease}");
+    let gets = asking + by_lease;
     assert_eq!(puts + gets, records.len());
     let asked = clients.people.iter().map(|c| c.asked).sum::<u64>();
     assert!((4000..6000).contains(&asked), "{asked}");

@@ -9,7 +9,7 @@ use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Target};
 use crate::types::{Micros, NodeId};
 
 /// The name of every kind of fault: the word in a plan, in counts, in documentation.
-pub const KINDS: [&str; 26] = [
+pub const KINDS: [&str; 27] = [
     "kill",
     "power-loss",
     "blackout",
@@ -36,6 +36,7 @@ pub const KINDS: [&str; 26] = [
     "wipe",
     "drift",
     "jump",
+    "transfer",
 ];
 
 const CALLS: [(DiskCall, &str); 6] = [
@@ -97,6 +98,7 @@ impl Fault {
             Self::Wipe { .. } => "wipe",
             Self::Drift { .. } => "drift",
             Self::Jump { .. } => "jump",
+            Self::Transfer { .. } => "transfer",
         }
     }
 
@@ -116,6 +118,7 @@ impl Fault {
     pub fn targets(&self) -> Vec<Target> {
         match self {
             Self::CrashAll { .. } => Vec::new(),
+            Self::Transfer { to } => to.iter().copied().collect(),
             Self::Crash { node, .. }
             | Self::Pause { node, .. }
             | Self::Stall { node, .. }
@@ -175,7 +178,8 @@ impl Fault {
             | Self::ShortWrite { .. }
             | Self::BitRot { .. }
             | Self::LostWrite { .. }
-            | Self::Misdirect { .. } => None,
+            | Self::Misdirect { .. }
+            | Self::Transfer { .. } => None,
         }
     }
 
@@ -222,6 +226,10 @@ impl Fault {
             "loss" | "duplicate" | "reorder" | "corrupt" | "slow" | "narrow" | "cut" | "reset" | "hostile"
             | "stranger" => Self::read_link(kind, w),
             "blackout" => Ok(Self::CrashAll { back: length("back", w)? }),
+            "transfer" => {
+                w.keyword("to")?;
+                Ok(Self::Transfer { to: w.target_or_any()? })
+            }
             _ => {
                 let node = w.target()?;
                 Self::read_node(kind, node, w)
@@ -352,6 +360,8 @@ impl fmt::Display for Fault {
             Self::BitRot { node } => write!(f, "{kind} {node}"),
             Self::Drift { node, per_mille, span } => write!(f, "{kind} {node} {per_mille}/1000 for {}", s(span)),
             Self::Jump { node, by } => write!(f, "{kind} {node} by {}", s(by)),
+            Self::Transfer { to: Some(to) } => write!(f, "{kind} to {to}"),
+            Self::Transfer { to: None } => write!(f, "{kind} to any"),
         }
     }
 }

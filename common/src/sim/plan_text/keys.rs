@@ -70,12 +70,13 @@ const DAY: u64 = MAX_SPAN.0;
 const GIB: u64 = 1 << 30;
 
 /// All of them, in the order of a file.
-pub const KEYS: [Key; 28] = [
+pub const KEYS: [Key; 29] = [
     key!("voters", Count, 1, 7, 3, true, voters),
     key!("observers", Count, 0, 4, 0, true, observers),
     key!("span", Span, 0, DAY, span_us(60), true, span.0),
     key!("election-timeout", Span, 2000, span_us(3600), span_us(1), false, timing.election_timeout.0),
     key!("heartbeat", Span, 1000, span_us(1800), 100_000, false, timing.heartbeat.0),
+    key!("clock-drift", PerMille, 0, 500, 0, false, timing.drift),
     key!("protocol-limits", Count, 0, u64::MAX, 0, false, timing.limits),
     key!("net-delay", Span, 0, span_us(10), 200, false, net.delay_us),
     key!("net-jitter", Span, 0, span_us(10), 0, false, net.jitter_us),

@@ -283,7 +283,7 @@ fn blank() -> Shape {
         duplicates: 0,
         limits: 0,
     };
-    let timing = Timing { election_timeout: Micros(0), heartbeat: Micros(0), limits: 0 };
+    let timing = Timing { election_timeout: Micros(0), heartbeat: Micros(0), drift: 0, limits: 0 };
     Shape { voters: 0, observers: 0, timing, span: Micros(0), net, machine, load }
 }
 

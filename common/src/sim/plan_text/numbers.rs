@@ -15,6 +15,8 @@ pub enum Unit {
     Bytes,
     /// Of each hundred: `7%`.
     Percent,
+    /// Of each thousand: `20/1000`.
+    PerMille,
 }
 
 impl Unit {
@@ -25,6 +27,7 @@ impl Unit {
             Self::Span => span_text(Micros(value)),
             Self::Bytes => bytes_text(value),
             Self::Percent => format!("{value}%"),
+            Self::PerMille => format!("{value}/1000"),
         }
     }
 
@@ -35,6 +38,7 @@ impl Unit {
             Self::Span => read_span(text).map(|s| s.0),
             Self::Bytes => read_bytes(text),
             Self::Percent => decimal(text.strip_suffix('%')?),
+            Self::PerMille => decimal(text.strip_suffix("/1000")?),
         }
     }
 
@@ -45,6 +49,7 @@ impl Unit {
             Self::Span => "a span such as 1.25s, 800ms or 50us, no finer than 1us",
             Self::Bytes => "a size such as 4096B, 4KiB or 1MiB",
             Self::Percent => "a percentage such as 7%",
+            Self::PerMille => "parts of a thousand such as 20/1000",
         }
     }
 }

@@ -14,6 +14,7 @@ observers 0
 span 60s
 election-timeout 1s
 heartbeat 100ms
+clock-drift 0/1000
 protocol-limits 0
 net-delay 200us
 net-jitter 0s
@@ -85,9 +86,9 @@ fn errors_name_line_field_value_and_what_is_allowed() {
             "heartbeat: 600ms is not allowed: it must be at most half of election-timeout, 1s",
         ),
         ("local 10", "local 11", "mix: a sum of 101 is not allowed: it must be parts with the sum 100"),
-        ("for 3s", "for 3", "line 34: for: `3` is not allowed: it must be a span such as 1.25s"),
-        ("nth 3", "nth 0", "line 35: nth: `0` is not allowed: it must be a whole number from 1 to 1000000"),
-        ("sync-dir", "fsync", "line 35: call: `fsync` is not allowed: it must be one of read, write, sync"),
+        ("for 3s", "for 3", "line 35: for: `3` is not allowed: it must be a span such as 1.25s"),
+        ("nth 3", "nth 0", "line 36: nth: `0` is not allowed: it must be a whole number from 1 to 1000000"),
+        ("sync-dir", "fsync", "line 36: call: `fsync` is not allowed: it must be one of read, write, sync"),
         (
             "at 1.25s",
             "at 2.25s",
@@ -98,8 +99,8 @@ fn errors_name_line_field_value_and_what_is_allowed() {
             "cut n1,n4",
             "node: n4 in `at 2s cut n1,n4 -> leader for 3s` is not allowed: it must be n1 to n3",
         ),
-        ("power-loss", "powerloss", "line 33: fault: `powerloss` is not allowed: it must be one of kill, power-loss"),
-        ("other0", "n01", "line 35: node: `n01` is not allowed"),
+        ("power-loss", "powerloss", "line 34: fault: `powerloss` is not allowed: it must be one of kill, power-loss"),
+        ("other0", "n01", "line 36: node: `n01` is not allowed"),
     ] {
         let text = SHORT.replace(from, to);
         assert_ne!(text, SHORT, "{from}");
@@ -185,7 +186,8 @@ fn fault() -> impl Strategy<Value = Fault> {
             22 => Fault::Drift { node, per_mille: drift, span },
             23 => Fault::Jump { node, by: span },
             24 => Fault::Hostile { from: node, to, bytes: Hostile::TooLong },
-            _ => Fault::Stranger { from: node, to, lie: Lie::Called },
+            25 => Fault::Stranger { from: node, to, lie: Lie::Called },
+            _ => Fault::Transfer { to: (nth > 2).then_some(node) },
         },
     )
 }

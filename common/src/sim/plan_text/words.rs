@@ -70,6 +70,13 @@ impl<'a> Words<'a> {
         self.read("node", "n1 (a node), leader, or other0 (one that does not lead)", target)
     }
 
+    /// The same, or the word `any` for none in particular.
+    pub(super) fn target_or_any(&mut self) -> Result<Option<Target>, PlanError> {
+        self.read("node", "n1 (a node), other0 (one that does not lead), or any", |word| {
+            if word == "any" { Some(None) } else { target(word).map(Some) }
+        })
+    }
+
     /// Several of them, with commas.
     pub(super) fn targets(&mut self) -> Result<Vec<Target>, PlanError> {
         let allowed = format!("1 to {MAX_TARGETS} nodes or roles such as n1,leader,other0");

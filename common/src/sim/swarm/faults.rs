@@ -94,6 +94,7 @@ impl Maker<'_> {
                 let call = CALLS[rng.between(0, CALLS.len() as u64) as usize];
                 Fault::DiskError { node, call, nth: log(rng, 1, 200) }
             }
+            "transfer" => Fault::Transfer { to: one_in(rng, 2).then_some(node) },
             "short-write" => Fault::ShortWrite { node, nth: log(rng, 1, 200) },
             "disk-full" => Fault::DiskFull { node, bytes: log(rng, 512, 256 << 10), span },
             "drift" => {

@@ -19,7 +19,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use super::plan::{Plan, Shape, Target, Timed};
+use super::plan::{Fault, Plan, Shape, Target, Timed};
 use super::stream::Streams;
 use crate::rng::Rng;
 use crate::types::Micros;
@@ -49,10 +49,20 @@ pub fn calm(protocol: &str, seed: u64) -> Plan {
     Plan { protocol: protocol.to_owned(), seed, shape, faults: Vec::new() }
 }
 
-/// Whether a plan demands only what was promised: timers fit what is around them, and fewer than half of the disks lose
-/// what they had confirmed. Every plan drawn here does.
+/// Whether a plan demands only what was promised: timers fit what is around them, fewer than half of the disks lose what
+/// they had confirmed, and clocks keep to what is said of them. Every plan drawn here does.
 pub fn fair(plan: &Plan) -> bool {
-    shape::timely(&plan.shape) && minority_struck(plan)
+    shape::timely(&plan.shape) && minority_struck(plan) && plan.faults.iter().all(|t| steady(&plan.shape, &t.fault))
+}
+
+/// Whether it leaves clocks as even as the shape says they are.
+fn steady(shape: &Shape, fault: &Fault) -> bool {
+    let bound = shape.timing.drift;
+    match fault {
+        Fault::Drift { per_mille, .. } => bound == 0 || u64::from(per_mille.unsigned_abs()) <= bound,
+        Fault::Jump { .. } => bound == 0,
+        _ => true,
+    }
 }
 
 /// Whether what destroys confirmed bytes strikes fewer than half of the voters in this plan, whoever leads when it does.
@@ -84,6 +94,14 @@ fn draw(shape: &mut Shape, seed: u64) -> Vec<Timed> {
         single = drawn.into_iter().take(room).map(|(_, t)| t).collect();
     }
     all.append(&mut single);
+    for timed in &mut all {
+        if let Fault::Drift { per_mille, .. } = &mut timed.fault
+            && let bound @ 1.. = shape.timing.drift as i16
+        {
+            *per_mille = (*per_mille).clamp(-bound, bound);
+        }
+    }
+    all.retain(|t| steady(shape, &t.fault));
     all.truncate(MAX_FAULTS);
     all.sort_by_key(|t| t.at);
     all

@@ -13,7 +13,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 23] = [
+const ALL: [(&str, Scenario); 25] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -37,9 +37,11 @@ const ALL: [(&str, Scenario); 23] = [
     ("broken-sessions", rare::broken_sessions),
     ("laggard", rare::laggard),
     ("crash-in-discovery", rare::crash_in_discovery),
+    ("handover", handover),
+    ("late-handover", late_handover),
 ];
 
-/// The scenarios of a plan. Some of them change limits and the load.
+/// The scenarios of a plan. Some of them change limits and the load, and whether clocks can be trusted.
 pub(super) fn draw(shape: &mut Shape, streams: Streams) -> Vec<Timed> {
     let mut all = Vec::new();
     if one_in(&mut streams.rng("swarm/scenarios", [0; 3]), 3) {
@@ -127,6 +129,13 @@ impl Scene<'_> {
         let per_second = per_second.max(load.per_second).min(most);
         load.value_bytes = (load.value_bytes * load.per_second / per_second.max(load.per_second)).max(16);
         load.per_second = per_second;
+    }
+
+    /// In this plan leases are on.
+    fn trust_clocks(&mut self) {
+        let drift = log(&mut self.rng, 1, 50);
+        let timing = &mut self.shape.timing;
+        timing.drift = if timing.drift == 0 { drift } else { timing.drift };
     }
 
     fn cut(&mut self, at: Micros, from: Vec<Target>, to: Vec<Target>, span: Micros) {
@@ -361,5 +370,36 @@ fn torn_tails(s: &mut Scene<'_>, mut at: Micros) {
             s.add(fails, Fault::Crash { node: victim, how: Death::Power, back: short });
         }
         at = back.after(s.elections(50, 300));
+    }
+}
+
+/// Leadership is handed over, and the old leader hears nothing of the next one's election: it goes on as it was.
+fn handover(s: &mut Scene<'_>, mut at: Micros) {
+    s.trust_clocks();
+    for _ in 0..s.rng.between(2, 8) {
+        let (span, heir) = (s.elections(50, 200), s.rng.between(0, s.shape.voters.max(2) - 1));
+        s.add(at, Fault::Transfer { to: Some(Target::Other(heir)) });
+        // At once, or when the first word of it may be on its way.
+        let later = s.elections(1, 20);
+        let cut = if one_in(&mut s.rng, 2) { at } else { at.after(later) };
+        let others = s.others();
+        s.cut(cut, others, vec![Target::Leader], span);
+        at = at.after(span).after(s.elections(50, 300));
+    }
+}
+
+/// What the leader sends to the next one takes a little longer than it waits, so TimeoutNow arrives when the leader has given
+/// up and is sure of itself again; then it hears nothing of what comes of that.
+fn late_handover(s: &mut Scene<'_>, mut at: Micros) {
+    s.trust_clocks();
+    for _ in 0..s.rng.between(3, 10) {
+        let (delay, span) = (s.elections(110, 140), s.elections(100, 200));
+        // Voters come first.
+        let heir = Target::Other(s.rng.between(0, s.shape.voters.max(2) - 1));
+        s.add(at, Fault::Slow { from: Target::Leader, to: heir, delay, span: delay.after(span) });
+        s.add(at, Fault::Transfer { to: Some(heir) });
+        let others = s.others();
+        s.cut(at.after(delay), others, vec![Target::Leader], span);
+        at = at.after(delay).after(span).after(s.elections(100, 300));
     }
 }

@@ -12,7 +12,12 @@ pub(super) fn standard() -> Shape {
     Shape {
         voters: 5,
         observers: 0,
-        timing: Timing { election_timeout: Micros::from_millis(1000), heartbeat: Micros::from_millis(100), limits: 0 },
+        timing: Timing {
+            election_timeout: Micros::from_millis(1000),
+            heartbeat: Micros::from_millis(100),
+            drift: 0,
+            limits: 0,
+        },
         span: Micros::from_millis(60_000),
         net: NetShape {
             delay_us: 500,
@@ -76,7 +81,7 @@ pub(super) fn drawn(streams: Streams) -> Shape {
     let mut net_rng = rng("swarm/net");
     let (delay_us, jitter_us) = delays(&mut net_rng);
     let round = round_us(delay_us, jitter_us, &machine);
-    let timing = timing(&mut rng("swarm/timing"), round);
+    let timing = Timing { drift: drift(&mut rng("swarm/drift")), ..timing(&mut rng("swarm/timing"), round) };
     let election = timing.election_timeout.0;
     let net = NetShape {
         delay_us,
@@ -101,7 +106,12 @@ fn timing(rng: &mut Rng, round: u64) -> Timing {
     let ms = |us: u64| us.div_ceil(1000) * 1000;
     let election = ms(log(rng, 200_000, 5_000_000).max(8 * round));
     let heartbeat = ms((election / log(rng, 2, 20)).max(20_000)).min(election / 2000 * 1000);
-    Timing { election_timeout: Micros(election), heartbeat: Micros(heartbeat), limits: limits(rng) }
+    Timing { election_timeout: Micros(election), heartbeat: Micros(heartbeat), drift: 0, limits: limits(rng) }
+}
+
+/// How far clocks may be trusted, in one plan of six. Some scenarios need it, too.
+fn drift(rng: &mut Rng) -> u64 {
+    if one_in(rng, 6) { log(rng, 1, 200) } else { 0 }
 }
 
 /// As they are, or tight.

@@ -79,8 +79,9 @@ fn each_kind_is_in_about_half_of_the_plans_and_counts_differ_widely() {
     }
     for kind in KINDS {
         let n = plans[kind];
-        // Cuts are in most of the scenarios, too.
-        assert!((SEEDS * 35 / 100..SEEDS * 95 / 100).contains(&n), "{kind}: {n} of {SEEDS}");
+        // Cuts are in most of the scenarios, too. Where clocks are promised to be even, they do not jump.
+        let least = if kind == "jump" { 20 } else { 35 };
+        assert!((SEEDS * least / 100..SEEDS * 95 / 100).contains(&n), "{kind}: {n} of {SEEDS}");
     }
     assert!(few > SEEDS / 40 && many > SEEDS / 20, "{few} {many}");
 }
