@@ -11,8 +11,8 @@ use std::hint::black_box;
 use bytes::Bytes;
 use common::entries::{Batch, BatchBuilder};
 use common::log::LogView;
+use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol};
-use common::quorum::Voters;
 use common::types::{LogId, Member, Micros, NodeId, Role};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -36,11 +36,10 @@ fn id(node: usize) -> NodeId {
 impl<P: Protocol> Trio<P> {
     /// With a leader; gives it as well.
     fn elected(config: &P::Config) -> (Self, usize) {
-        let voters = Voters::new((0..NODES).map(id));
+        let membership = Membership::of_ids((0..NODES).map(id));
         let boot = |node: usize| Boot {
             id: id(node),
-            member: Member::Voter,
-            voters: voters.clone(),
+            membership: (LogId::ZERO, membership.clone()),
             config: config.clone(),
             seed: node as u64,
             now: Micros(0),

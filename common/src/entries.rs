@@ -20,7 +20,7 @@ pub enum EntryKind {
     Command = 0,
     /// Nothing to apply: a new Raft leader's first entry, which lets older ones commit (section 5.4.2, 8).
     Noop = 1,
-    /// A membership (later issues).
+    /// Who belongs to the cluster from here on: a [`Membership`](crate::membership::Membership).
     Membership = 2,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`types`], [`quorum`], [`entries`], [`log`] | the values: who, where in the log, which entries, who counts |
+//! | [`types`], [`quorum`], [`membership`], [`entries`], [`log`] | the values: who, where in the log, which entries, who counts |
 //! | [`protocol`], [`status`], [`trace`] | the contract: a protocol is a value, fed inputs and drained of effects |
 //! | [`codec`] | messages as bytes: postcard header, payload beside it |
 //! | [`storage`] | write-ahead log, snapshots, hard state, over a small file-system trait |
@@ -22,6 +22,7 @@ pub mod codec;
 pub mod entries;
 pub mod log;
 pub mod mark;
+pub mod membership;
 pub mod metrics;
 pub mod mutant;
 pub mod node;

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Message;
 use crate::entries::{Batch, Entries};
 use crate::log::LogView;
-use crate::quorum::Voters;
+use crate::membership::{MemberChange, Membership};
 use crate::status::Status;
 use crate::trace::{TraceBody, TraceEvent};
 use crate::types::{LogId, Member, Micros, NodeId, Role};
@@ -70,6 +70,9 @@ pub trait Protocol: Sized + Send + 'static {
     /// What it would tell an operator.
     fn status(&self) -> Status;
 
+    /// Who belongs to the cluster as this node knows it, and the entry that says so; zero where none does yet.
+    fn membership(&self) -> (LogId, &Membership);
+
     /// Its place in the cluster. The replica looks after every step, so this must cost next to nothing.
     fn leadership(&self) -> Leadership;
 }
@@ -90,10 +93,9 @@ pub struct Leadership {
 pub struct Boot<P: Protocol> {
     /// Who this node is.
     pub id: NodeId,
-    /// Voter or observer. A voter's id is in `voters`, an observer's is not.
-    pub member: Member,
-    /// Who counts.
-    pub voters: Voters,
+    /// Who belonged to the cluster where the snapshot ends, and the entry that said so; zero for the settings. Entries after
+    /// the snapshot may say otherwise.
+    pub membership: (LogId, Membership),
     /// Timers and limits.
     pub config: P::Config,
     /// For randomised time-outs.
@@ -113,11 +115,11 @@ pub struct Boot<P: Protocol> {
 pub enum Input<M> {
     /// Time has passed.
     Tick,
-    /// A session with a peer began. Voters know each other; an observer may be any id that is no voter's.
+    /// A session with a peer began: a member of the cluster, or any other node, which may observe.
     PeerUp {
         /// Who.
         peer: NodeId,
-        /// What it says it is.
+        /// What it says it is. Where members change, it may not know yet.
         member: Member,
     },
     /// The session with a peer ended; what was sent last may not have arrived.
@@ -153,6 +155,14 @@ pub enum Input<M> {
         id: u64,
         /// To whom.
         to: Option<NodeId>,
+    },
+    /// Change who belongs to the cluster. Answered, now or when it is over, by [`Effect::ChangeAnswer`] with the same
+    /// number.
+    Change {
+        /// The caller's number for it.
+        id: u64,
+        /// What to change, all of it at once.
+        changes: Vec<MemberChange>,
     },
     /// Every log entry up to here is durable on this node.
     Durable {
@@ -201,6 +211,8 @@ pub enum Input<M> {
     SnapshotInstalled {
         /// Which snapshot.
         snapshot: LogId,
+        /// Who belongs to the cluster where it ends, and the entry that says so. None where no entry ever did.
+        membership: Option<(LogId, Membership)>,
     },
     /// Answers [`Effect::WriteSnapshot`] or [`Effect::InstallSnapshot`] when the bytes were damaged or out of order.
     /// What was written aside is gone; log and state machine are as before.
@@ -263,6 +275,9 @@ pub enum Refusal {
     /// Leadership was not handed over.
     #[error("leadership was not handed over: {0}")]
     NotTransferred(String),
+    /// The members stay as they are.
+    #[error("the members were not changed: {0}")]
+    NotChanged(String),
 }
 
 /// One thing a core wants done. In order; see the [module](self).
@@ -325,6 +340,13 @@ pub enum Effect<P: Protocol> {
         id: u64,
         /// Who leads now, or why it is not whom leadership was to go to.
         answer: Result<NodeId, Refusal>,
+    },
+    /// The members were changed, or were not.
+    ChangeAnswer {
+        /// The number it came with.
+        id: u64,
+        /// The entry since which it is so; or why it is not, and None where that is not known here.
+        answer: Result<LogId, Option<Refusal>>,
     },
     /// Read the log after this id from disk, for a peer that is behind what is in memory. At most one outstanding
     /// per peer.

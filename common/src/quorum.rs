@@ -2,14 +2,30 @@
 
 mod joint;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::NodeId;
 
 pub use joint::{Change, ChangeRefusal, Configuration, Vote};
 
 /// The voters of a cluster. Observers are not in it: what is not here is never counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<NodeId>", into = "Vec<NodeId>")]
 pub struct Voters {
     ids: Vec<NodeId>,
+}
+
+/// Sorted and without duplicates, whatever was read.
+impl From<Vec<NodeId>> for Voters {
+    fn from(ids: Vec<NodeId>) -> Self {
+        Self::new(ids)
+    }
+}
+
+impl From<Voters> for Vec<NodeId> {
+    fn from(voters: Voters) -> Self {
+        voters.ids
+    }
 }
 
 impl Voters {

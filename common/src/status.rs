@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::membership::Membership;
 use crate::types::{LogId, Member, NodeId, Role};
 
 /// A core's view of itself and, on a leader, of each peer.
@@ -35,6 +36,10 @@ pub struct Status {
     pub applied: LogId,
     /// The newest snapshot's last id.
     pub snapshot: LogId,
+    /// Who belongs to the cluster as far as it knows, and the entry that says so; zero where none does.
+    pub membership: Membership,
+    /// See `membership`.
+    pub membership_at: LogId,
     /// On a leader: every voter and connected observer but itself.
     pub peers: Vec<PeerStatus>,
 }

@@ -17,6 +17,7 @@ use common::codec::Payload;
 use common::entries::{Batch, Entries, EntryKind};
 use common::mutant;
 use common::protocol::{Effect, Effects, Refusal};
+use common::quorum::Voters;
 use common::trace::TraceBody;
 use common::types::{LogId, NodeId};
 
@@ -73,6 +74,7 @@ impl Raft {
         trace_log(fx, "raft/broadcast#append_own", "Raft fig. 2 Leaders", "append", run.last(), run.len() as u64);
         self.log.append(run.clone());
         fx.push(Effect::Append(run.clone()));
+        self.adopt(run, fx);
         if mutant!("R36") {
             self.durable = run.last();
             self.try_commit(fx);
@@ -222,7 +224,8 @@ impl Raft {
         if mutant!("R09") {
             self.durable = new.last();
         }
-        fx.push(Effect::Append(new));
+        fx.push(Effect::Append(new.clone()));
+        self.adopt(&new, fx);
         Ok(())
     }
 
@@ -306,6 +309,7 @@ impl Raft {
         let (last, base) = (self.log.last(), self.log.base());
         let State::Leader(leader) = &mut self.state else { return };
         let peer = &mut leader.peers[at];
+        let from = peer.id;
         let id = if mutant!("R06") { peer.sent } else { id };
         let grown = id > peer.matched;
         if grown {
@@ -337,7 +341,12 @@ impl Raft {
             self.try_commit(fx);
             self.tell_heir(fx);
         }
-        self.pump(at, fx);
+        // What was committed may have changed who the peers are, or ended this office.
+        if let State::Leader(leader) = &self.state
+            && let Some(at) = leader.position(from)
+        {
+            self.pump(at, fx);
+        }
     }
 
     /// The log is durable here up to `upto`.
@@ -361,13 +370,17 @@ impl Raft {
     fn try_commit(&mut self, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
         let (me, durable) = (self.id, self.durable.counter);
-        let mut n = self
-            .voters
-            .reached(|id| if id == me { durable } else { leader.find(id).map_or(0, |peer| peer.matched.counter) });
+        let has = |id| if id == me { durable } else { leader.find(id).map_or(0, |peer| peer.matched.counter) };
+        let mut n = self.members.reached(has);
         if mutant!("R18") {
             let mut all: Vec<u64> = leader.peers.iter().map(|p| p.matched.counter).chain([durable]).collect();
             all.sort_unstable();
-            n = all[all.len() - self.voters.quorum()];
+            n = all[all.len() - self.members.new_voters().quorum()];
+        } else if mutant!("R66") {
+            n = self.members.new_voters().reached(has);
+        } else if mutant!("R70") && !self.members.votes(me) {
+            let all = Voters::new(self.members.new_voters().ids().iter().copied().chain([me]));
+            n = all.reached(has);
         }
         if mutant!("R25") && self.log.at(self.committed.counter + 1).is_some_and(|id| id.epoch < leader.noop.epoch) {
             return;
@@ -405,6 +418,8 @@ impl Raft {
                 leader.uncommitted_bytes -= if mutant!("R30") { 0 } else { cost };
             }
         }
+        self.members.committed(id);
+        self.members_committed(fx);
     }
 }
 

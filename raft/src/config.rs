@@ -50,8 +50,10 @@ pub struct Config {
     pub snapshot_chunk_bytes: usize,
     /// The most reads that wait for confirmation on one node. At the limit reads fail with `Busy`. At least 1.
     pub max_pending_reads: usize,
-    /// The most observers (learners) connected to one node. At the limit a further one is disconnected.
+    /// The most observers (learners that are not members) connected to one node. At the limit a further one is disconnected.
     pub max_observers: usize,
+    /// How many entries a node may lack to become a voter; beyond, the change is refused. Up to 2^40.
+    pub max_promotion_lag: u64,
 }
 
 impl Default for Config {
@@ -72,6 +74,7 @@ impl Default for Config {
             snapshot_chunk_bytes: 1 << 20,
             max_pending_reads: 65_536,
             max_observers: 16,
+            max_promotion_lag: 1000,
         }
     }
 }
@@ -105,7 +108,8 @@ impl Config {
         within("max_uncommitted_bytes", self.max_uncommitted_bytes as u64, batch, 65_536 * MIB, "64 GiB")?;
         within("snapshot_chunk_bytes", self.snapshot_chunk_bytes as u64, 1024, 64 * MIB, "64 MiB")?;
         within("max_pending_reads", self.max_pending_reads as u64, 1, 16 * MIB, "16 Mi")?;
-        within("max_observers", self.max_observers as u64, 0, 1024, "1024")
+        within("max_observers", self.max_observers as u64, 0, 1024, "1024")?;
+        within("max_promotion_lag", self.max_promotion_lag, 0, 1 << 40, "2^40")
     }
 
     pub(crate) fn heartbeat(&self) -> Micros {
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn every_limit_is_checked() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 11] = [
+        let broken: [(&str, Break); 12] = [
             ("priority", |c| c.priority = 101),
             ("max_clock_drift_ppm", |c| c.max_clock_drift_ppm = 500_001),
             ("heartbeat_ms", |c| c.heartbeat_ms = 0),
@@ -192,6 +196,7 @@ mod tests {
             ("snapshot_chunk_bytes", |c| c.snapshot_chunk_bytes = 1023),
             ("max_pending_reads", |c| c.max_pending_reads = 0),
             ("max_observers", |c| c.max_observers = 5000),
+            ("max_promotion_lag", |c| c.max_promotion_lag = u64::MAX),
         ];
         for (field, breaks) in broken {
             let mut config = Config::default();

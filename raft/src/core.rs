@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use common::log::LogView;
+use common::membership::Membership;
 use common::mutant;
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol};
-use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
-use common::types::{LogId, Member, Micros, NodeId, Role};
+use common::types::{LogId, Micros, NodeId, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::broadcast::disconnect;
@@ -23,6 +23,7 @@ use crate::lease::Lease;
 use crate::membership::{Peer, Say, Sessions};
 use crate::message::Message;
 use crate::read::Reads;
+use crate::reconfig::{Changing, Members};
 use crate::recovery::DiskRead;
 use crate::snapshot::Incoming;
 use crate::transfer::Handover;
@@ -52,8 +53,7 @@ impl fmt::Debug for Hard {
 #[derive(Debug)]
 pub struct Raft {
     pub(crate) id: NodeId,
-    pub(crate) member: Member,
-    pub(crate) voters: Voters,
+    pub(crate) members: Members,
     pub(crate) config: Config,
     pub(crate) rng: Rng,
     pub(crate) now: Micros,
@@ -88,13 +88,15 @@ pub struct Raft {
     pub(crate) waited: u32,
     /// A transfer of leadership that is not answered.
     pub(crate) handover: Option<Handover>,
+    /// A change of members that is not answered.
+    pub(crate) changing: Option<Changing>,
     halted: bool,
 }
 
 /// What a node is at present (figure 4), with what it needs to know for it and nothing else.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// Passive. Learners are always so.
+    /// Passive. Learners are always so, and who was removed.
     Follower(Follower),
     /// Asking whether to stand for election.
     PreCandidate(Votes),
@@ -163,10 +165,10 @@ pub(crate) struct Leader {
 impl Leader {
     pub(crate) fn new(raft: &Raft, noop: LogId) -> Self {
         let last = raft.log.last();
-        let voters = raft.voters.others(raft.id).map(|id| (id, Member::Voter));
-        let observers = raft.sessions.iter().filter(|(_, member)| *member == Member::Observer);
+        let observers = raft.sessions.iter().filter(|id| !raft.members.votes(*id));
+        let all = raft.members.others(raft.id).chain(observers);
         let mut peers: Vec<Peer> =
-            voters.chain(observers).map(|(id, member)| Peer::new(id, member, raft.sessions.is_up(id), last)).collect();
+            all.map(|id| Peer::new(id, raft.members.member(id), raft.sessions.is_up(id), last)).collect();
         peers.sort_unstable_by_key(|p| p.id);
         Self {
             noop,
@@ -209,7 +211,7 @@ impl Protocol for Raft {
     const NAME: &'static str = "raft";
 
     fn new(boot: Boot<Self>) -> Self {
-        let Boot { id, member, voters, config, seed, now, mut hard, snapshot, mut log } = boot;
+        let Boot { id, membership, config, seed, now, mut hard, snapshot, mut log } = boot;
         if !log.contains(snapshot) {
             log.reset(snapshot);
         }
@@ -228,8 +230,7 @@ impl Protocol for Raft {
         }
         let mut raft = Self {
             id,
-            member,
-            voters,
+            members: Members::new(membership, snapshot, &log),
             config,
             rng: Rng::new(seed),
             now,
@@ -252,10 +253,11 @@ impl Protocol for Raft {
             promised: Micros(0),
             waited: 0,
             handover: None,
+            changing: None,
             halted: false,
         };
         // The only voter there is waits for nobody.
-        if raft.voters.ids() != [raft.id] {
+        if !raft.members.is_only(raft.id) {
             // Nobody was heard in no term.
             if raft.hard.term > 0 && !mutant!("R57") {
                 raft.promise();
@@ -277,12 +279,13 @@ impl Protocol for Raft {
         }
         match input {
             Input::Tick => self.tick(fx),
-            Input::PeerUp { peer, member } => self.peer_up(peer, member, fx),
+            Input::PeerUp { peer, .. } => self.peer_up(peer, fx),
             Input::PeerDown { peer } => self.peer_down(peer, fx),
             Input::Message { from, message } => self.receive(from, message, fx),
             Input::Propose { batch } => self.propose(batch, fx),
             Input::ReadBarrier { id, lease } => self.read_barrier(id, lease, fx),
             Input::Transfer { id, to } => self.transfer(id, to, fx),
+            Input::Change { id, changes } => self.change(id, &changes, fx),
             Input::Durable { upto } => self.durable(upto, fx),
             Input::HardSaved => self.hard_saved(fx),
             Input::Applied { upto } => {
@@ -293,7 +296,7 @@ impl Protocol for Raft {
             Input::Fetched { peer, after, entries } => self.fetched(peer, after, entries, fx),
             Input::SnapshotRead { peer, chunk } => self.snapshot_read(peer, chunk, fx),
             Input::SnapshotWritten { snapshot, end } => self.snapshot_written(snapshot, end, fx),
-            Input::SnapshotInstalled { snapshot } => self.snapshot_installed(snapshot, fx),
+            Input::SnapshotInstalled { snapshot, membership } => self.snapshot_installed(snapshot, membership, fx),
             Input::SnapshotRefused { snapshot } => self.snapshot_refused(snapshot, fx),
         }
         let found = if look_at_all { invariants::check(self) } else { invariants::check_node(self) };
@@ -326,10 +329,14 @@ impl Protocol for Raft {
         self.committed
     }
 
+    fn membership(&self) -> (LogId, &Membership) {
+        (self.members.at(), self.members.now())
+    }
+
     fn leadership(&self) -> Leadership {
         let role = match &self.state {
             State::Leader(_) => Role::Leading,
-            State::Follower(Follower { leader: Some(_), .. }) if self.member == Member::Observer => Role::Observing,
+            State::Follower(Follower { leader: Some(_), .. }) if !self.members.votes(self.id) => Role::Observing,
             State::Follower(Follower { leader: Some(_), .. }) => Role::Following,
             _ => Role::Looking,
         };
@@ -346,7 +353,7 @@ impl Protocol for Raft {
         Status {
             protocol: Self::NAME.to_owned(),
             id: self.id,
-            member: self.member,
+            member: self.members.member(self.id),
             role,
             phase: self.phase().to_owned(),
             leader,
@@ -358,6 +365,8 @@ impl Protocol for Raft {
             committed: self.committed,
             applied: self.applied,
             snapshot: self.snapshot,
+            membership: self.members.now().clone(),
+            membership_at: self.members.at(),
             peers,
         }
     }
@@ -458,7 +467,7 @@ impl Raft {
     /// Raft's word for what this node is.
     pub(crate) fn phase(&self) -> &'static str {
         match &self.state {
-            State::Follower(_) if self.member == Member::Observer => "learner",
+            State::Follower(_) if !self.members.votes(self.id) => "learner",
             State::Follower(_) => "follower",
             State::PreCandidate(_) => "pre-candidate",
             State::Candidate(_) => "candidate",

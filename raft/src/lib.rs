@@ -12,7 +12,8 @@
 //! | [`broadcast`] | append, acknowledge, the commit rule |
 //! | [`read`] | ReadIndex |
 //! | [`lease`] | reads for which the leader asks nobody |
-//! | [`membership`] | voters, learners, sessions, what a leader knows of each peer |
+//! | [`membership`] | sessions, learners, what a leader knows of each peer |
+//! | [`reconfig`] | changing who belongs |
 //! | [`invariants`] | what must hold in every state |
 //!
 //! The crate `zab` has the same rooms under the same names.
@@ -60,6 +61,7 @@ pub mod lease;
 pub mod membership;
 pub mod message;
 pub mod read;
+pub mod reconfig;
 pub mod recovery;
 pub mod snapshot;
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Who is there: the voters, the observers that connected, and what a leader knows of each.
 //!
-//! The voters are fixed for now. An observer (the paper's non-voting member, section 6; the field's learner) is any other
-//! node that connects: a leader replicates to it like to a follower, and counts it nowhere, because every count goes
-//! through [`Voters`](common::quorum::Voters), which does not know it. Counting a learner, in any of votes, commits, reads
-//! or check-quorum, would let a "quorum" form without most voters and lose what it committed.
+//! Who votes stands in the log: see [`reconfig`](crate::reconfig). An observer (the paper's non-voting member, section 6; the
+//! field's learner) is any other node that connects: a leader replicates to it like to a follower, and counts it nowhere,
+//! because every count goes through the [`Configuration`](common::quorum::Configuration), in which it is no voter. Counting
+//! a learner, in any of votes, commits, reads or check-quorum, would let a "quorum" form without most voters and lose what
+//! it committed.
+//!
+//! What a node says it is does not matter: it may not know yet that it was promoted, or removed. A removed one observes for
+//! as long as it stays connected, and so learns that it was removed.
 
 use std::collections::VecDeque;
 
@@ -20,37 +24,24 @@ use crate::message::Message;
 
 /// The sessions that are up, on any node, by id.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sessions(Vec<(NodeId, Member)>);
+pub(crate) struct Sessions(Vec<NodeId>);
 
 impl Sessions {
-    pub(crate) fn member(&self, peer: NodeId) -> Option<Member> {
-        self.0.iter().find(|(id, _)| *id == peer).map(|(_, member)| *member)
-    }
-
     pub(crate) fn is_up(&self, peer: NodeId) -> bool {
-        self.member(peer).is_some()
+        self.0.contains(&peer)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, Member)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.0.iter().copied()
     }
 
-    /// The voters among them.
-    pub(crate) fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.iter().filter(|(_, member)| *member == Member::Voter).map(|(id, _)| id)
-    }
-
-    fn observers(&self) -> usize {
-        self.iter().filter(|(_, member)| *member == Member::Observer).count()
-    }
-
-    fn add(&mut self, peer: NodeId, member: Member) {
-        let at = self.0.partition_point(|(id, _)| *id < peer);
-        self.0.insert(at, (peer, member));
+    fn add(&mut self, peer: NodeId) {
+        let at = self.0.partition_point(|id| *id < peer);
+        self.0.insert(at, peer);
     }
 
     fn remove(&mut self, peer: NodeId) {
-        self.0.retain(|(id, _)| *id != peer);
+        self.0.retain(|id| *id != peer);
     }
 }
 
@@ -286,17 +277,20 @@ impl Peer {
 
 impl Raft {
     /// A session began. It starts from nothing: what the last one had under way may be lost, so a leader asks again.
-    pub(crate) fn peer_up(&mut self, peer: NodeId, member: Member, fx: &mut Effects<Self>) {
+    pub(crate) fn peer_up(&mut self, peer: NodeId, fx: &mut Effects<Self>) {
         if self.sessions.is_up(peer) {
             self.peer_down(peer, fx);
         }
-        if peer == self.id || self.voters.contains(peer) != (member == Member::Voter) {
-            return disconnect(peer, "not what this cluster knows it as", fx);
+        if peer == self.id {
+            return disconnect(peer, "has the id of this node", fx);
         }
-        if member == Member::Observer && self.sessions.observers() >= self.config.max_observers {
+        let members = &self.members;
+        let strangers = self.sessions.iter().filter(|id| !members.belongs(*id)).count();
+        if !members.belongs(peer) && strangers >= self.config.max_observers {
             return disconnect(peer, "too many observers", fx);
         }
-        self.sessions.add(peer, member);
+        let member = members.member(peer);
+        self.sessions.add(peer);
         let (say, last) = (self.say(), self.log.last());
         match &mut self.state {
             State::Leader(leader) => {
@@ -354,20 +348,16 @@ mod tests {
     use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
 
     #[test]
-    fn strangers_and_too_many_observers_are_sent_away() {
+    fn too_many_observers_are_sent_away_and_members_never() {
         let config = Config { max_observers: 1, ..Config::default() };
-        let mut lab = Lab::with(A, log_of(&[1]), LogId::ZERO, config).connected();
-        let wrong = |peer: u64| [format!("disconnect n{peer}: not what this cluster knows it as")];
-        assert_eq!(lab.step(Input::PeerUp { peer: NodeId(7), member: Member::Voter }), wrong(7));
-        assert_eq!(lab.step(Input::PeerUp { peer: A, member: Member::Voter }), wrong(1));
-        assert_eq!(lab.step(Input::PeerUp { peer: C, member: Member::Observer }), wrong(3));
-        assert!(lab.step(Input::PeerUp { peer: NodeId(8), member: Member::Observer }).is_empty());
-        assert_eq!(
-            lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer }),
-            ["disconnect n9: too many observers"]
-        );
+        let mut lab = Lab::with(A, log_of(&[1]), LogId::ZERO, config);
+        let up = |peer: u64| Input::PeerUp { peer: NodeId(peer), member: Member::Observer };
+        assert_eq!(lab.step(up(1)), ["disconnect n1: has the id of this node"]);
+        assert!(lab.step(up(8)).is_empty());
+        assert_eq!(lab.step(up(9)), ["disconnect n9: too many observers"]);
+        assert!(lab.step(up(3)).is_empty(), "a voter, whatever it says it is");
         lab.step(Input::PeerDown { peer: NodeId(8) });
-        assert!(lab.step(Input::PeerUp { peer: OBSERVER, member: Member::Observer }).is_empty());
+        assert!(lab.step(up(9)).is_empty());
         let message = Message::RequestVote { term: 9, last: id(9, 9), transfer: false };
         assert!(lab.hear(NodeId(8), message).is_empty(), "nobody hears who has no session");
     }

@@ -174,11 +174,8 @@ impl Raft {
     /// The newest round that a quorum has answered.
     pub(crate) fn confirmed_round(&self) -> u64 {
         let State::Leader(leader) = &self.state else { return 0 };
-        self.voters.reached(
-            |id| {
-                if id == self.id { self.reads.round } else { leader.find(id).map_or(0, |peer| peer.round) }
-            },
-        )
+        let answered = |id| if id == self.id { self.reads.round } else { leader.find(id).map_or(0, |peer| peer.round) };
+        self.members.reached(answered)
     }
 
     /// Lets go of the reads whose round is confirmed and whose index is committed; begins the next round if some wait for
@@ -225,7 +222,7 @@ impl Raft {
         self.number_round();
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
-        for peer in leader.peers.iter_mut().filter(|p| p.connected && self.voters.contains(p.id)) {
+        for peer in leader.peers.iter_mut().filter(|p| p.connected && self.members.votes(p.id)) {
             peer.append(say, None, fx);
         }
     }

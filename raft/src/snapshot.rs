@@ -8,6 +8,7 @@
 //! What breaks without it: an older snapshot takes back committed entries; a conflicting tail that stays is later taken
 //! for matched; a tail that is dropped although it agrees takes back entries that were acknowledged.
 
+use common::membership::Membership;
 use common::mutant;
 use common::protocol::{Chunk, Effect, Effects};
 use common::trace::TraceBody;
@@ -238,7 +239,12 @@ impl Raft {
     }
 
     /// Log and state machine start from the snapshot now.
-    pub(crate) fn snapshot_installed(&mut self, snapshot: LogId, fx: &mut Effects<Self>) {
+    pub(crate) fn snapshot_installed(
+        &mut self,
+        snapshot: LogId,
+        membership: Option<(LogId, Membership)>,
+        fx: &mut Effects<Self>,
+    ) {
         let Some((_, keep_tail)) = self.installing.take_if(|(id, _)| *id == snapshot) else { return };
         if mutant!("R14") && !keep_tail {
             // The log stays as it was.
@@ -249,6 +255,7 @@ impl Raft {
             self.log.reset(snapshot);
             self.durable = snapshot;
         }
+        self.members.installed(snapshot, membership, keep_tail);
         self.committed = snapshot;
         self.applied = snapshot;
         self.snapshot = snapshot;
@@ -343,7 +350,7 @@ mod tests {
         assert_eq!(lab.append(B, 3, id(1, 2), 2, Some(run(3, 3, 1))), busy);
         assert_eq!(install(&mut lab, B, piece(id(2, 9), 0, 1, 1)), busy);
         assert_eq!(
-            lab.step(Input::SnapshotInstalled { snapshot }),
+            lab.step(Input::SnapshotInstalled { snapshot, membership: None }),
             ["n2: AppendEntriesReply(term 3, round 0, matched (2,5))"]
         );
         assert_eq!((lab.raft.log.base(), lab.raft.committed, lab.raft.durable), (snapshot, snapshot, snapshot));
@@ -357,7 +364,7 @@ mod tests {
         let snapshot = id(2, 5);
         install(&mut lab, B, piece(snapshot, 0, 1, 1));
         lab.step(Input::SnapshotWritten { snapshot, end: 1 });
-        lab.step(Input::SnapshotInstalled { snapshot });
+        lab.step(Input::SnapshotInstalled { snapshot, membership: None });
         let said = lab.append(B, 3, id(1, 1), 0, Some(run(2, 2, 2)));
         assert_eq!(said, ["n2: AppendEntriesReply(term 3, round 0, matched (2,5))"]);
     }
@@ -368,7 +375,7 @@ mod tests {
         install(&mut lab, B, piece(id(2, 3), 0, 1, 1));
         let said = lab.step(Input::SnapshotWritten { snapshot: id(2, 3), end: 1 });
         assert_eq!(said[1], "install (2,3), keep the tail");
-        lab.step(Input::SnapshotInstalled { snapshot: id(2, 3) });
+        lab.step(Input::SnapshotInstalled { snapshot: id(2, 3), membership: None });
         assert_eq!((lab.raft.log.base(), lab.raft.log.last()), (id(2, 3), id(2, 4)));
     }
 

@@ -2,8 +2,8 @@
 
 use common::entries::{Batch, Entries, EntryKind};
 use common::log::LogView;
+use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol};
-use common::quorum::Voters;
 use common::types::{LogId, Member, Micros, NodeId};
 
 use crate::config::Config;
@@ -47,10 +47,9 @@ impl Lab {
     }
 
     pub(crate) fn with(id: NodeId, log: LogView, snapshot: LogId, config: Config) -> Self {
-        let member = if id == OBSERVER { Member::Observer } else { Member::Voter };
         let hard = Hard { term: log.last().epoch, voted_for: None };
-        let voters = Voters::new([A, B, C]);
-        let boot = Boot { id, member, voters, config, seed: 7, now: Micros(0), hard, snapshot, log };
+        let membership = (LogId::ZERO, Membership::of_ids([A, B, C]));
+        let boot = Boot { id, membership, config, seed: 7, now: Micros(0), hard, snapshot, log };
         Self { raft: Raft::new(boot), fx: Effects::new(true), now: Micros(0) }
     }
 
@@ -130,6 +129,9 @@ fn line(effect: &Effect<Raft>) -> Option<String> {
         Effect::ReadFailed { id, reason } => format!("read {id} failed: {reason}"),
         Effect::TransferAnswer { id, answer: Ok(to) } => format!("transfer {id} is over: {to} leads"),
         Effect::TransferAnswer { id, answer: Err(why) } => format!("transfer {id} failed: {why}"),
+        Effect::ChangeAnswer { id, answer: Ok(at) } => format!("change {id} is over at {at}"),
+        Effect::ChangeAnswer { id, answer: Err(None) } => format!("change {id}: nobody knows"),
+        Effect::ChangeAnswer { id, answer: Err(Some(why)) } => format!("change {id} failed: {why}"),
         Effect::Fetch { peer, after, .. } => format!("fetch for {peer} after {after}"),
         Effect::ReadSnapshot { peer, snapshot, offset, .. } => {
             let snapshot = snapshot.map_or("newest".to_owned(), |s| s.to_string());

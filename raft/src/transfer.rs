@@ -66,7 +66,7 @@ impl Raft {
             return Err(Refusal::Transferring { to });
         }
         let no = |why: String| Err(Refusal::NotTransferred(why));
-        let votes = |p: &&Peer| self.voters.contains(p.id) || mutant!("R49");
+        let votes = |p: &&Peer| self.members.votes(p.id) || mutant!("R49");
         let Some(to) = to else {
             // Whoever is not being replicated to has a way to go, however far it had come before.
             let rank = |p: &&Peer| (p.progress == Progress::Replicate, p.priority, p.matched, Reverse(p.id));
@@ -158,6 +158,7 @@ impl Raft {
         if let Some(Handover { id, to, .. }) = self.handover.take() {
             fx.trace("raft/transfer#give_up_transfer", "Raft thesis 3.10", || note("transfer_given_up", to));
             fx.push(Effect::TransferAnswer { id, answer: Err(Refusal::NotTransferred(why.to_owned())) });
+            self.members_committed(fx);
         }
     }
 

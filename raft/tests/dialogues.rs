@@ -14,6 +14,7 @@
 //! | `fill 1 bytes=2000` | one command of that size |
 //! | `read 1`, `lease 1` | a read barrier on n1, numbered from 1; one for which a lease will do |
 //! | `transfer 1 2`, `transfer 1` | n1 is asked to hand leadership over, to n2 or to whom it likes; numbered from 1 |
+//! | `change 1 voter=4 learner=3 gone=2` | n1 is asked to change who belongs, all of it at once; numbered from 1 |
 //! | `cut 1 2`, `isolate 1`, `heal` | sessions end; all begin again |
 //! | `hold 1`, `release 1` | n1's disk stops, goes on |
 //! | `crash 1`, `restart 1` | what was not durable is lost |
@@ -25,8 +26,9 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use common::entries::{Batch, Entries, EntryKind};
+use common::membership::MemberChange;
 use common::protocol::{Input, Protocol};
-use common::quorum::Voters;
+use common::quorum::{Change, Voters};
 use common::sim::subject::Oracle as _;
 use common::testbed::{Disk, Testbed};
 use common::types::{LogId, Micros, NodeId};
@@ -42,6 +44,7 @@ struct Stage {
     oracle: Option<Oracle>,
     reads: u64,
     transfers: u64,
+    changes: u64,
     silent: bool,
 }
 
@@ -142,6 +145,22 @@ impl Stage {
                 let (from, to) = (node()?, node().ok());
                 bed.input(from, Input::Transfer { id: self.transfers, to });
             }
+            "change" => {
+                self.changes += 1;
+                let from = node()?;
+                let mut changes = Vec::new();
+                while let Some((make, id)) = args.next_key() {
+                    let id = NodeId(id.parse()?);
+                    let change = match make {
+                        "voter" => Change::Voter(id),
+                        "learner" => Change::Learner(id),
+                        "gone" => Change::Remove(id),
+                        other => return Err(format!("nobody can be made {other}").into()),
+                    };
+                    changes.push(MemberChange { change, address: Some(id.to_string()) });
+                }
+                bed.input(from, Input::Change { id: self.changes, changes });
+            }
             "cut" => bed.cut(node()?, node()?, 0),
             "isolate" => bed.isolate(node()?),
             "heal" => bed.heal_all(),
@@ -193,6 +212,9 @@ fn status(bed: &Testbed<Raft>) -> String {
             "{id} {} of term {}, led by {leader}; log {log}; durable {durable}, committed {committed}",
             s.phase, s.epoch
         );
+        if s.membership_at > LogId::ZERO {
+            let _ = writeln!(text, "  {} since {}", s.membership, s.membership_at);
+        }
         for p in s.peers {
             let paused = p.paused.map_or(String::new(), |why| format!(", {why}"));
             let sync =
@@ -236,5 +258,5 @@ macro_rules! scripts {
 
 scripts! {
     check_quorum, commit_needs_disks, election, figure_7, figure_8, learner, lease, probing, read_index, rejoin, snapshot, split_vote,
-    transfer,
+    transfer, members, members_crash,
 }

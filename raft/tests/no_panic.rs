@@ -5,8 +5,8 @@ use bytes::Bytes;
 use common::codec::Payload;
 use common::entries::{Batch, Entries, EntryKind};
 use common::log::LogView;
+use common::membership::Membership;
 use common::protocol::{Boot, Chunk, Effect, Effects, Input, Protocol};
-use common::quorum::Voters;
 use common::types::{LogId, Member, Micros, NodeId};
 use proptest::prelude::*;
 use raft::{Answer, Config, Hard, Message, Raft};
@@ -109,7 +109,7 @@ fn input() -> impl Strategy<Value = (Input<Message>, u64)> {
         1 => (peer(), proptest::option::of(chunk()))
             .prop_map(|(peer, chunk)| Input::SnapshotRead { peer, chunk }),
         1 => (log_id(), number()).prop_map(|(snapshot, end)| Input::SnapshotWritten { snapshot, end }),
-        1 => log_id().prop_map(|snapshot| Input::SnapshotInstalled { snapshot }),
+        1 => log_id().prop_map(|snapshot| Input::SnapshotInstalled { snapshot, membership: None }),
         1 => log_id().prop_map(|snapshot| Input::SnapshotRefused { snapshot }),
     ];
     (input, 0u64..100_000)
@@ -125,13 +125,12 @@ proptest! {
         leads in any::<bool>(),
         base in prop_oneof![Just(LogId::ZERO), Just(LogId::new(1, 3))],
     ) {
-        let (id, member) = if observes { (NodeId(5), Member::Observer) } else { (NodeId(1), Member::Voter) };
+        let id = if observes { NodeId(5) } else { NodeId(1) };
         let mut log = LogView::new(base, 16);
         log.append(Entries::noop(LogId::new(1, base.counter + 1)));
         let mut core = Raft::new(Boot {
             id,
-            member,
-            voters: Voters::new((1..=3).map(NodeId)),
+            membership: (LogId::ZERO, Membership::of_ids((1..=3).map(NodeId))),
             config: Config { max_batch_bytes: 2, max_inflight_messages: 2, max_observers: 1, max_clock_drift_ppm: 500, ..Config::default() },
             seed: 1,
             now: Micros(0),

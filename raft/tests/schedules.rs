@@ -1,12 +1,13 @@
 //! Random schedules over the shipped core: deliver, lose sessions, crash and restart from what was durable, hold disks, let
-//! time pass, propose, read, take snapshots. After every step the oracle checks figure 3 of the paper and, for each message
+//! time pass, propose, read, take snapshots, change members. After every step the oracle checks figure 3 of the paper and, for each message
 //! that left, what the disk behind it holds; each read that was confirmed is checked against what was committed when it was
 //! asked for.
 
 use std::collections::BTreeMap;
 
+use common::membership::MemberChange;
 use common::protocol::{Input, Protocol};
-use common::quorum::Voters;
+use common::quorum::{Change, Voters};
 use common::rng::Rng;
 use common::sim::subject::{Oracle as _, Subject};
 use common::sim::truth::Truth;
@@ -32,13 +33,14 @@ struct World {
     looked: BTreeMap<NodeId, usize>,
     reads: u64,
     transfers: u64,
+    changes: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let voters = [1, 2, 3, 3, 3, 3, 3, 3, 4, 5][rng.between(0, 10) as usize];
-        let observers = rng.between(0, 2);
+        let observers = rng.between(0, 3);
         let config = Config {
             pre_vote: rng.between(0, 4) > 0,
             check_quorum: rng.between(0, 4) > 0,
@@ -49,6 +51,7 @@ impl World {
             max_batch_bytes: rng.between(1, 60) as usize,
             max_inflight_bytes: rng.between(60, 200) as usize,
             max_inflight_messages: rng.between(1, 6) as usize,
+            max_promotion_lag: rng.between(0, 20),
             max_uncommitted_bytes: 2000,
             snapshot_chunk_bytes: rng.between(5, 2000) as usize,
             ..Config::default()
@@ -77,6 +80,7 @@ impl World {
             looked: BTreeMap::new(),
             reads: 0,
             transfers: 0,
+            changes: 0,
         }
     }
 
@@ -100,12 +104,13 @@ impl World {
                 let commands: Vec<String> = (0..size).map(|i| format!("{}.{i}", self.commands)).collect();
                 let _ = self.bed.propose(a, &commands);
             }
-            900..976 if self.runs(a) => {
+            900..972 if self.runs(a) => {
                 self.reads += 1;
                 self.asked.insert((a, self.reads), self.oracle.committed().len() as u64);
                 let lease = self.rng.between(0, 2) == 0;
                 self.bed.input(a, Input::ReadBarrier { id: self.reads, lease });
             }
+            972..976 => self.change_members(),
             976..980 if self.runs(a) => {
                 self.transfers += 1;
                 let from = self.bed.leader().unwrap_or(a);
@@ -120,6 +125,23 @@ impl World {
             985.. => self.weather(),
             _ => {}
         }
+    }
+
+    /// One to three nodes are to be something else.
+    fn change_members(&mut self) {
+        let Some(leader) = self.bed.leader() else { return };
+        self.changes += 1;
+        let n = self.rng.between(1, 4);
+        let one = |id: NodeId, what: u64| {
+            let change = match what {
+                0..3 => Change::Voter(id),
+                3 => Change::Learner(id),
+                _ => Change::Remove(id),
+            };
+            MemberChange { change, address: Some(id.to_string()) }
+        };
+        let changes = (0..n).map(|_| one(self.any(), self.rng.between(0, 5))).collect();
+        self.bed.input(leader, Input::Change { id: self.changes, changes });
     }
 
     /// Something that waits happens: a message arrives (or all there are on a link), a disk writes, a node hears from its
@@ -316,8 +338,13 @@ impl World {
                 return agree(&self.bed);
             }
         }
-        let all: Vec<_> = self.bed.ids().into_iter().map(|id| self.bed.core(id).status()).collect();
-        Err(format!("no progress after everything healed: {all:#?}"))
+        let line = |id| {
+            let s = self.bed.core(id).status();
+            let (members, since) = (s.membership, s.membership_at);
+            format!("\n{id} {} {} last {} committed {} {members} since {since}", s.phase, s.epoch, s.last, s.committed)
+        };
+        let all: Vec<_> = self.bed.ids().into_iter().map(line).collect();
+        Err(format!("no progress after everything healed: {}", all.concat()))
     }
 }
 

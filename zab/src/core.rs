@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::entries::Entries;
 use common::log::LogView;
+use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
 use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
 use common::trace::TraceBody;
-use common::types::{Member, Micros, NodeId, Role};
+use common::types::{LogId, Member, Micros, NodeId, Role};
 use common::{mark, mutant};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,8 @@ pub(crate) struct Local {
     pub(crate) id: NodeId,
     pub(crate) member: Member,
     pub(crate) voters: Voters,
+    /// What the settings say; nothing changes it.
+    pub(crate) membership: Membership,
     pub(crate) config: Config,
     pub(crate) now: Micros,
     pub(crate) rng: Rng,
@@ -281,6 +284,11 @@ impl Zab {
                 fx.push(Effect::TransferAnswer { id, answer: Err(no) });
                 Ok(())
             }
+            Input::Change { id, .. } => {
+                let no = Refusal::Unsupported("changes of members in zab".into());
+                fx.push(Effect::ChangeAnswer { id, answer: Err(Some(no)) });
+                Ok(())
+            }
             Input::Durable { upto } => {
                 self.me.on_durable(upto);
                 self.on_disk(fx)
@@ -315,7 +323,7 @@ impl Zab {
                 self.on_snapshot_written(snapshot, fx);
                 Ok(())
             }
-            Input::SnapshotInstalled { snapshot } => self.on_snapshot_installed(snapshot, fx),
+            Input::SnapshotInstalled { snapshot, .. } => self.on_snapshot_installed(snapshot, fx),
             Input::SnapshotRefused { .. } => self.on_snapshot_refused(fx),
         }
     }
@@ -408,7 +416,8 @@ impl Protocol for Zab {
     const NAME: &'static str = "zab";
 
     fn new(boot: Boot<Self>) -> Self {
-        let Boot { id, member, voters, config, seed, now, mut hard, snapshot, log } = boot;
+        let Boot { id, membership: (_, membership), config, seed, now, mut hard, snapshot, log } = boot;
+        let (member, voters) = (membership.member(id), membership.configuration.voters().clone());
         let last = log.last();
         // R12: entries of an epoch were accepted only after the promise for it was durable. If the file that says so is
         // missing, the log itself is the proof of the promise. currentEpoch may lag behind the log's last epoch: the node
@@ -424,6 +433,7 @@ impl Protocol for Zab {
             id,
             member,
             voters,
+            membership,
             now,
             rng: Rng::new(seed),
             hard,
@@ -509,6 +519,10 @@ impl Protocol for Zab {
         self.me.committed
     }
 
+    fn membership(&self) -> (LogId, &Membership) {
+        (LogId::ZERO, &self.me.membership)
+    }
+
     fn leadership(&self) -> Leadership {
         let role = match &self.state {
             State::Leading(l) if l.established() => Role::Leading,
@@ -548,6 +562,8 @@ impl Protocol for Zab {
             committed: me.committed,
             applied: me.applied,
             snapshot: me.snapshot,
+            membership: me.membership.clone(),
+            membership_at: LogId::ZERO,
             peers,
         }
     }
@@ -560,6 +576,7 @@ fn refuse_all(input: &Input<Message>, fx: &mut Fx) {
         Input::Propose { .. } => fx.push(Effect::Refused(refusal)),
         Input::ReadBarrier { id, .. } => fx.push(Effect::ReadFailed { id: *id, reason: refusal }),
         Input::Transfer { id, .. } => fx.push(Effect::TransferAnswer { id: *id, answer: Err(refusal) }),
+        Input::Change { id, .. } => fx.push(Effect::ChangeAnswer { id: *id, answer: Err(Some(refusal)) }),
         _ => {}
     }
 }

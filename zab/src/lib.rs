@@ -23,14 +23,14 @@
 //! use common::entries::Batch;
 //! use common::log::LogView;
 //! use common::protocol::{Boot, Effect, Effects, Input, Protocol};
-//! use common::quorum::Voters;
+//! use common::membership::Membership;
 //! use common::types::{LogId, Member, Micros, NodeId};
 //! use std::collections::VecDeque;
 //! use zab::{Config, Hard, Zab};
 //!
 //! let ids = [1, 2, 3].map(NodeId);
 //! let mut nodes = ids.map(|id| Zab::new(Boot {
-//!     id, member: Member::Voter, voters: Voters::new(ids), config: Config::default(), seed: id.0, now: Micros(0),
+//!     id, membership: (LogId::ZERO, Membership::of_ids(ids)), config: Config::default(), seed: id.0, now: Micros(0),
 //!     hard: Hard::default(), snapshot: LogId::ZERO, log: LogView::new(LogId::ZERO, 1 << 20),
 //! }));
 //! let mut inbox: VecDeque<(NodeId, Input<zab::Message>)> = VecDeque::new();

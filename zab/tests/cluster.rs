@@ -225,8 +225,7 @@ fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
     let mut fx = common::protocol::Effects::default();
     let mut alone = Zab::new(common::protocol::Boot {
         id: N(1),
-        member: common::types::Member::Voter,
-        voters: common::quorum::Voters::new([N(1)]),
+        membership: (LogId::ZERO, common::membership::Membership::of_ids([N(1)])),
         config: Config::default(),
         seed: 1,
         now: Micros(0),

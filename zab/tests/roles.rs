@@ -1,8 +1,8 @@
 //! Two nodes that change places in one session: what was said in the old roles must not count in the new ones.
 
 use common::log::LogView;
+use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol};
-use common::quorum::Voters;
 use common::types::{LogId, Member, Micros, NodeId};
 use zab::{Config, Hard, Message, NodeState, Notification, Vote, Zab};
 
@@ -19,8 +19,7 @@ impl Node {
     fn that_follows_c() -> Self {
         let core = Zab::new(Boot {
             id: NodeId(1),
-            member: Member::Voter,
-            voters: Voters::new([NodeId(1), B, C]),
+            membership: (LogId::ZERO, Membership::of_ids([NodeId(1), B, C])),
             config: Config::default(),
             seed: 1,
             now: Micros(0),

@@ -250,6 +250,8 @@ mod tests {
             committed: at,
             applied: at,
             snapshot: LogId::ZERO,
+            membership: common::membership::Membership::of_ids([NodeId(1), NodeId(2)]),
+            membership_at: LogId::ZERO,
             peers: Vec::new(),
         };
         let status = NodeStatus { core, state_hash: 0xabcd, sessions: 2, counters: vec![("fsyncs".into(), 3)] };

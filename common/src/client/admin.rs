@@ -9,6 +9,8 @@ use bytes::Bytes;
 
 use super::error::{Cause, ClientError};
 use super::wire::{Answer, Ask, NodeStatus, Request, Response};
+use crate::membership::MemberChange;
+use crate::protocol::Refusal;
 use crate::storage::LogLine;
 use crate::transport::connect_client;
 use crate::transport::frame::decode_header;
@@ -51,8 +53,18 @@ impl Node<'_> {
         }
     }
 
+    /// Asks a leader to change who belongs to the cluster, all of it at once. Gives the entry by which it is so.
+    pub async fn change(self, changes: Vec<MemberChange>) -> Result<LogId, ClientError> {
+        match self.ask(Ask::Change { changes }).await {
+            Ok(Answer::Changed { at }) => Ok(at),
+            Ok(Answer::Unknown) => Err(ClientError::OutcomeUnknown(Cause::Refused(Refusal::LeaderChanged))),
+            Ok(other) => Err(unexpected(other)),
+            Err(e) => Err(e),
+        }
+    }
+
     async fn ask(self, ask: Ask) -> Result<Answer, ClientError> {
-        let transfer = matches!(ask, Ask::Transfer { .. });
+        let changes = matches!(ask, Ask::Transfer { .. } | Ask::Change { .. });
         let mut asked = false;
         let question = async {
             let lost = |why: String| Cause::ConnectionLost(format!("{}: {why}", self.addr));
@@ -76,8 +88,8 @@ impl Node<'_> {
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Deadline { after: self.timeout, last: None },
         };
-        // Questions change nothing; a transfer may have begun once it was sent.
-        Err(ClientError::of(transfer && asked, cause))
+        // Questions change nothing; what was ordered may have begun once it was sent.
+        Err(ClientError::of(changes && asked, cause))
     }
 }
 

@@ -368,7 +368,11 @@ impl Exchange {
                 self.resolve(id, Err(ClientError::of(maybe || seq < floor, cause)));
             }
             Answer::Malformed(why) => self.resolve(id, Err(ClientError::NotDone(Cause::Malformed(why)))),
-            other @ (Answer::Read { .. } | Answer::Status(_) | Answer::Log(_) | Answer::Transferred { .. }) => {
+            other @ (Answer::Read { .. }
+            | Answer::Status(_)
+            | Answer::Log(_)
+            | Answer::Transferred { .. }
+            | Answer::Changed { .. }) => {
                 return Err(self.mismatch(id, &other));
             }
         }

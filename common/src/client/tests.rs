@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::wire::{Answer, Ask, Envelope, NodeStatus, Request, Response};
 use super::*;
 use crate::entries::{Batch, Entries, EntryKind};
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Refusal;
 use crate::state_machine::{Applier, KvStore};
@@ -115,6 +116,8 @@ impl Node {
             committed: LogId::ZERO,
             applied: LogId::ZERO,
             snapshot: LogId::ZERO,
+            membership: Membership::default(),
+            membership_at: LogId::ZERO,
             peers: Vec::new(),
         };
         NodeStatus { core, state_hash: 0, sessions: 0, counters: Vec::new() }
@@ -143,6 +146,7 @@ impl Node {
             Ask::Status => (Answer::Status(Box::new(self.status())), Bytes::new()),
             Ask::Log { .. } => (Answer::Log(Vec::new()), Bytes::new()),
             Ask::Transfer { .. } => (Answer::Transferred { to: NodeId(1) }, Bytes::new()),
+            Ask::Change { .. } => (Answer::Changed { at: LogId::new(1, 1) }, Bytes::new()),
         };
         self.reply(conn, request.id, answer, &body);
     }

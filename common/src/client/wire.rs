@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::membership::MemberChange;
 use crate::protocol::Refusal;
 use crate::status::Status;
 use crate::storage::LogLine;
@@ -91,6 +92,12 @@ pub enum Ask {
         /// To whom; None lets the leader choose.
         to: Option<NodeId>,
     },
+    /// Change who belongs to the cluster. Answered when the change is in force and committed, `Unknown` when that cannot be
+    /// told: the status of any node shows it then.
+    Change {
+        /// All of it at once.
+        changes: Vec<MemberChange>,
+    },
 }
 
 /// An answer and the request's number.
@@ -124,6 +131,11 @@ pub enum Answer {
         /// Who leads now.
         to: NodeId,
     },
+    /// The members were changed.
+    Changed {
+        /// By which entry.
+        at: LogId,
+    },
     /// Nothing was done, and nothing will be, on account of this request.
     Refused(Refusal),
     /// The write may or may not take effect: retry it with the same `(session, seq)` to find out.
@@ -155,6 +167,7 @@ impl Answer {
             Self::Status(_) => "Status",
             Self::Log(_) => "Log",
             Self::Transferred { .. } => "Transferred",
+            Self::Changed { .. } => "Changed",
             Self::Refused(_) => "Refused",
             Self::Unknown => "Unknown",
             Self::NoSession => "NoSession",

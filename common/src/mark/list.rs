@@ -8,6 +8,7 @@ pub static LIST: &[&str] = &[
     "common/node/forward#forward_answered.late",
     "common/node/forward#forward_write",
     "common/node/forward#relay_frame.not_leading",
+    "common/node/members#told_members.later",
     "common/node/proposals#abandon_proposals.unknown",
     "common/node/proposals#flush_writes.expired",
     "common/node/proposals#flush_writes.left",

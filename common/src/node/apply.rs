@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::requests::Ticket;
 use crate::entries::Entries;
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::mutant;
 use crate::state_machine::{Applied, Applier, Frozen, StateMachine};
@@ -96,6 +97,8 @@ pub enum ApplyEvent {
     Restored {
         /// As asked.
         snapshot: LogId,
+        /// Who belongs to the cluster, and the entry that says so, if it covers one that does.
+        membership: Option<(LogId, Membership)>,
     },
     /// A stored snapshot could not be read, or does not hold what this state machine understands.
     Failed(String),
@@ -108,7 +111,7 @@ impl fmt::Debug for ApplyEvent {
             Self::Answer { ticket, at, .. } => write!(f, "Answer({ticket:?} at {at})"),
             Self::Described { ticket, at, .. } => write!(f, "Described({ticket:?} at {at})"),
             Self::Frozen { at, .. } => write!(f, "Frozen({at})"),
-            Self::Restored { snapshot } => write!(f, "Restored({snapshot})"),
+            Self::Restored { snapshot, .. } => write!(f, "Restored({snapshot})"),
             Self::Failed(why) => write!(f, "Failed({why})"),
         }
     }
@@ -180,7 +183,7 @@ impl<S: StateMachine> ApplyWorker<S> {
                 out.push(ApplyEvent::Frozen { at: self.applier.applied(), state: self.applier.freeze() });
             }
             ApplyOp::Restore { snapshot } => out.push(match self.restore(snapshot) {
-                Ok(()) => ApplyEvent::Restored { snapshot },
+                Ok(()) => ApplyEvent::Restored { snapshot, membership: self.applier.membership().cloned() },
                 Err(e) => ApplyEvent::Failed(format!("the snapshot up to {snapshot} cannot be loaded: {e}")),
             }),
         }

@@ -14,9 +14,10 @@ use super::proposals::Queued;
 use super::replica::{Replica, decode_traced};
 use super::requests::{Origin, Ticket};
 use crate::client::wire::Answer;
+use crate::membership::{MemberChange, Membership};
 use crate::protocol::{Input as CoreInput, Protocol, Refusal};
 use crate::transport::{FrameError, Session};
-use crate::types::{NodeId, Role};
+use crate::types::{LogId, NodeId, Role};
 use crate::{mark, mutant};
 
 /// A frame's header on the relay channel.
@@ -34,6 +35,20 @@ pub enum Relay {
         /// To whom.
         to: Option<NodeId>,
     },
+    /// Change who belongs to the cluster.
+    Change {
+        /// The sender's number for it.
+        token: u64,
+        /// What to change.
+        changes: Vec<MemberChange>,
+    },
+    /// Who belongs to the cluster, by an entry of the sender's log.
+    Members {
+        /// Which.
+        at: LogId,
+        /// What it says.
+        membership: Membership,
+    },
     /// The answer to one of these; what the state machine said is the body.
     Answer {
         /// As asked.
@@ -48,6 +63,8 @@ impl Relay {
         match self {
             Self::Write { .. } => "FORWARD",
             Self::Transfer { .. } => "FORWARD-TRANSFER",
+            Self::Change { .. } => "FORWARD-CHANGE",
+            Self::Members { .. } => "MEMBERS",
             Self::Answer { .. } => "FORWARDED",
         }
     }
@@ -62,9 +79,9 @@ pub(super) struct Forwards {
     open: BTreeMap<u64, Forwarded>,
 }
 
-/// Transfers of leadership that the core has not answered.
+/// What operators ordered (transfers of leadership, changes of members) and the core has not answered.
 #[derive(Debug, Default)]
-pub(super) struct Transfers {
+pub(super) struct Orders {
     next: u64,
     open: BTreeMap<u64, Ticket>,
 }
@@ -73,6 +90,7 @@ pub(super) struct Transfers {
 enum Forwarded {
     Write(Queued),
     Transfer { ticket: Ticket, to: Option<NodeId> },
+    Change { ticket: Ticket },
 }
 
 impl<P: Protocol> Replica<P> {
@@ -131,6 +149,11 @@ impl<P: Protocol> Replica<P> {
                 let Some(ticket) = self.admit(Origin::Peer { session: from, token }, 0) else { return Ok(()) };
                 self.transfer_here(ticket, to);
             }
+            Relay::Change { token, changes } => {
+                let Some(ticket) = self.admit(Origin::Peer { session: from, token }, 0) else { return Ok(()) };
+                self.change_here(ticket, changes);
+            }
+            Relay::Members { at, membership } => self.told_members(at, membership),
             Relay::Answer { token, answer } => self.forward_answered(from, token, answer, body),
         }
         Ok(())
@@ -144,9 +167,14 @@ impl<P: Protocol> Replica<P> {
         match (self.forwards.open.remove(&token), answer) {
             (None, _) => {}
             (Some(Forwarded::Write(write)), Answer::Refused(Refusal::NotLeader { .. })) => self.write_returned(write),
-            (Some(Forwarded::Write(Queued { ticket, .. }) | Forwarded::Transfer { ticket, .. }), answer) => {
-                self.answer(ticket, answer, body);
-            }
+            (
+                Some(
+                    Forwarded::Write(Queued { ticket, .. })
+                    | Forwarded::Transfer { ticket, .. }
+                    | Forwarded::Change { ticket },
+                ),
+                answer,
+            ) => self.answer(ticket, answer, body),
         }
     }
 
@@ -162,6 +190,7 @@ impl<P: Protocol> Replica<P> {
                     mark!("common/node/forward#abandon_forwards.unknown");
                     self.answer(write.ticket, Answer::Unknown, Bytes::new());
                 }
+                Forwarded::Change { ticket } => self.answer(ticket, Answer::Unknown, Bytes::new()),
                 Forwarded::Transfer { ticket, to } => match self.led.leader {
                     None if reached => {
                         self.forwards.open.insert(token, Forwarded::Transfer { ticket, to });
@@ -202,18 +231,53 @@ impl<P: Protocol> Replica<P> {
         if self.led.role != Role::Leading {
             return self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
         }
-        let id = self.transfers.next;
-        self.transfers.next += 1;
-        self.transfers.open.insert(id, ticket);
+        let id = self.order(ticket);
         self.step(CoreInput::Transfer { id, to });
+    }
+
+    /// The number under which the core answers.
+    fn order(&mut self, ticket: Ticket) -> u64 {
+        let id = self.orders.next;
+        self.orders.next += 1;
+        self.orders.open.insert(id, ticket);
+        id
     }
 
     /// Leadership was handed over, or was not.
     pub(super) fn transfer_answered(&mut self, id: u64, answer: Result<NodeId, Refusal>) {
-        let Some(ticket) = self.transfers.open.remove(&id) else { return };
+        let Some(ticket) = self.orders.open.remove(&id) else { return };
         match answer {
             Ok(to) => self.answer(ticket, Answer::Transferred { to }, Bytes::new()),
             Err(why) => self.refuse(ticket, why),
+        }
+    }
+
+    /// Changes who belongs to the cluster, here or where the leader is.
+    pub(super) fn change(&mut self, ticket: Ticket, changes: Vec<MemberChange>) {
+        match self.forward_to() {
+            Some(leader) => {
+                let token = self.forwarded(leader, Forwarded::Change { ticket });
+                self.relay(leader, Relay::Change { token, changes }, Bytes::new());
+            }
+            None => self.change_here(ticket, changes),
+        }
+    }
+
+    fn change_here(&mut self, ticket: Ticket, changes: Vec<MemberChange>) {
+        if self.led.role != Role::Leading {
+            return self.refuse(ticket, Refusal::NotLeader { leader: self.led.leader });
+        }
+        let id = self.order(ticket);
+        self.step(CoreInput::Change { id, changes });
+    }
+
+    /// The members were changed, or were not.
+    pub(super) fn change_answered(&mut self, id: u64, answer: Result<LogId, Option<Refusal>>) {
+        let Some(ticket) = self.orders.open.remove(&id) else { return };
+        match answer {
+            Ok(at) => self.answer(ticket, Answer::Changed { at }, Bytes::new()),
+            Err(Some(why)) => self.refuse(ticket, why),
+            Err(None) => self.answer(ticket, Answer::Unknown, Bytes::new()),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::apply::{ApplyEvent, ApplyOp};
 use super::forward::Relay;
 use crate::client::wire::Response;
 use crate::codec::Message;
+use crate::membership::Membership;
 use crate::mutant;
 use crate::storage::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
 use crate::transport::{Frame, Network, Session, channel};
@@ -84,6 +85,8 @@ pub enum PeerOut<M> {
         /// Its id in the trace.
         m: Option<u64>,
     },
+    /// The members are others now: whom to call, and what this node is.
+    Members(Membership),
     /// End a session, which is answered by [`Input::PeerDown`].
     Disconnect {
         /// Which.
@@ -99,6 +102,7 @@ impl<M: Message> PeerOut<M> {
         match self {
             Self::Message { to, message, m } => queue(network, *to, channel::PROTOCOL, message, &message.body(), *m),
             Self::Relay { to, relay, body, m } => queue(network, *to, channel::FORWARD, relay, body, *m),
+            Self::Members(membership) => network.members(membership),
             Self::Disconnect { session, reason } => network.disconnect(*session, reason),
         }
     }

@@ -16,8 +16,9 @@ use serde::de::DeserializeOwned;
 use super::apply::ApplyEvent;
 use super::applying::{Applying, MYSELF};
 use super::config::ReplicaConfig;
-use super::forward::{Forwards, Transfers};
+use super::forward::{Forwards, Orders};
 use super::io::{Input, Outputs, PeerOut};
+use super::members::Known;
 use super::proposals::Writes;
 use super::reads::Reads;
 use super::requests::{Requests, Ticket};
@@ -26,9 +27,9 @@ use super::tracer::{TraceSink, Tracer, id_value, message_value};
 use crate::client::wire::{Answer, NodeStatus};
 use crate::codec::Message;
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::{Boot, Effect, Effects, Input as CoreInput, Leadership, Protocol};
-use crate::quorum::Voters;
 use crate::state_machine::Applied;
 use crate::storage::{LogEvent, LogLine, LogOp, SnapshotOp};
 use crate::transport::{Frame, FrameError, Session, channel};
@@ -39,10 +40,8 @@ use crate::{mark, mutant};
 pub struct ReplicaBoot<P: Protocol> {
     /// Who this node is.
     pub id: NodeId,
-    /// Voter or observer.
-    pub member: Member,
-    /// Who counts.
-    pub voters: Voters,
+    /// Who belonged to the cluster where the snapshot ends, and the entry that said so; zero for the settings.
+    pub membership: (LogId, Membership),
     /// The protocol's timers and limits.
     pub protocol: P::Config,
     /// The replica's limits, validated.
@@ -77,6 +76,11 @@ struct Link {
 }
 
 impl Peers {
+    /// Every session that can be sent on.
+    pub(super) fn all(&self) -> Vec<Session> {
+        self.0.values().filter(|l| !l.ending).map(|l| l.session).collect()
+    }
+
     /// The session with a peer, if there is one to send on.
     pub(super) fn session(&self, peer: NodeId) -> Option<Session> {
         self.0.get(&peer).filter(|l| !l.ending).map(|l| l.session)
@@ -90,6 +94,7 @@ pub struct Replica<P: Protocol> {
     pub(super) me: NodeId,
     pub(super) config: ReplicaConfig,
     pub(super) now: Micros,
+    pub(super) known: Known,
     /// Who led after the last step.
     pub(super) led: Leadership,
     pub(super) out: Outputs<P::Message>,
@@ -97,7 +102,7 @@ pub struct Replica<P: Protocol> {
     pub(super) writes: Writes,
     pub(super) forwards: Forwards,
     pub(super) reads: Reads,
-    pub(super) transfers: Transfers,
+    pub(super) orders: Orders,
     pub(super) applying: Applying,
     pub(super) snapshots: Snapshots,
     pub(super) peers: Peers,
@@ -123,8 +128,7 @@ impl<P: Protocol> Replica<P> {
         let snapshot = boot.snapshot;
         let core = P::new(Boot {
             id: boot.id,
-            member: boot.member,
-            voters: boot.voters,
+            membership: boot.membership,
             config: boot.protocol,
             seed: boot.seed,
             now: boot.now,
@@ -147,7 +151,8 @@ impl<P: Protocol> Replica<P> {
             writes: Writes::default(),
             forwards: Forwards::default(),
             reads: Reads::default(),
-            transfers: Transfers::default(),
+            orders: Orders::default(),
+            known: Known::default(),
             applying,
             snapshots: Snapshots::new(snapshot),
             peers: Peers::default(),
@@ -198,6 +203,7 @@ impl<P: Protocol> Replica<P> {
         self.flush_committed();
         self.release_reads(self.applying.covered);
         self.flush_snapshots();
+        self.flush_members();
         if mutant!("N03") {
             self.out.peers.reverse();
         }
@@ -298,6 +304,7 @@ impl<P: Protocol> Replica<P> {
             Effect::ReadReady { id, at } => self.read_ready(id, at),
             Effect::ReadFailed { id, reason } => self.read_failed(id, &reason),
             Effect::TransferAnswer { id, answer } => self.transfer_answered(id, answer),
+            Effect::ChangeAnswer { id, answer } => self.change_answered(id, answer),
             Effect::Fetch { peer, after, max_bytes } => self.fetch(peer, after, max_bytes),
             Effect::ReadSnapshot { peer, snapshot, offset, max_bytes } => {
                 self.out.snapshot.push(SnapshotOp::Read { peer, snapshot, offset, max_bytes });
@@ -334,6 +341,7 @@ impl<P: Protocol> Replica<P> {
         }
         self.tracer.input("link", || [("op", "up".into()), ("peer", peer.0.into())]);
         self.peers.0.insert(peer, Link { session, ending: false });
+        self.tell_members(session);
         self.step(CoreInput::PeerUp { peer, member });
     }
 
@@ -424,7 +432,7 @@ impl<P: Protocol> Replica<P> {
             ApplyEvent::Answer { ticket, at, body } => self.answer(ticket, Answer::Read { at }, body),
             ApplyEvent::Described { ticket, at, hash, sessions } => self.described(ticket, at, hash, sessions),
             ApplyEvent::Frozen { at, state } => self.frozen(at, state),
-            ApplyEvent::Restored { snapshot } => self.restored(snapshot),
+            ApplyEvent::Restored { snapshot, membership } => self.restored(snapshot, membership),
             ApplyEvent::Failed(why) => self.halt(why),
         }
     }

@@ -176,6 +176,7 @@ impl<P: Protocol> Replica<P> {
                 Ask::Status => "status",
                 Ask::Log { .. } => "log",
                 Ask::Transfer { .. } => "transfer",
+                Ask::Change { .. } => "change",
             };
             [("op", op.into()), ("conn", conn.into()), ("id", request.id.into()), ("bytes", body.len().into())]
         });
@@ -189,6 +190,7 @@ impl<P: Protocol> Replica<P> {
             Ask::Status => self.out.apply.push(super::ApplyOp::Describe { ticket }),
             Ask::Log { after, max } => self.show(ticket, after, max),
             Ask::Transfer { to } => self.transfer(ticket, to),
+            Ask::Change { changes } => self.change(ticket, changes),
         }
     }
 
@@ -211,7 +213,8 @@ fn word(answer: &Answer) -> &'static str {
         | Answer::Read { .. }
         | Answer::Status(_)
         | Answer::Log(_)
-        | Answer::Transferred { .. } => "ok",
+        | Answer::Transferred { .. }
+        | Answer::Changed { .. } => "ok",
         Answer::Unknown => "info",
         Answer::Refused(_)
         | Answer::NoSession

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::apply::ApplyWorker;
 use super::config::{ConfigError, ReplicaConfig};
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::state_machine::{Applier, StateMachine};
@@ -168,6 +169,8 @@ pub struct Parts<P: Protocol, S: StateMachine> {
     pub hard: P::Hard,
     /// The newest snapshot, which the state machine has loaded; zero if there is none.
     pub snapshot: LogId,
+    /// Who belonged to the cluster where the snapshot ends, if an entry said so.
+    pub membership: Option<(LogId, Membership)>,
     /// The durable log.
     pub log: LogView,
     /// Takes the operations on log and hard state.
@@ -207,6 +210,7 @@ impl<P: Protocol, S: StateMachine> Parts<P, S> {
             let dir = || dir.to_owned();
             apply_worker.restore(snapshot).map_err(|reason| NodeError::Snapshot { dir: dir(), snapshot, reason })?;
         }
-        Ok(Self { hard, snapshot, log, log_worker, snapshot_worker, apply_worker })
+        let membership = apply_worker.applier().membership().cloned();
+        Ok(Self { hard, snapshot, membership, log, log_worker, snapshot_worker, apply_worker })
     }
 }

@@ -32,13 +32,13 @@ use super::setup::{Listeners, NodeConfig, NodeError, Parts};
 use super::tracer::TraceSink;
 use super::wire::{Wire, listen_for_clients, listen_for_peers};
 use super::workers::{Answers, WorkerThreads};
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
-use crate::quorum::Voters;
 use crate::state_machine::{Applier, StateMachine};
 use crate::storage::{Fs, Identity, RealFs};
 use crate::transport::{ClientEvent, ClientListener, ConnId, Network, PeerEvent};
-use crate::types::{Micros, NodeId};
+use crate::types::{LogId, Micros, NodeId};
 
 /// Events taken from one channel in one turn, at most: the flush must come.
 const EVENTS_PER_TURN: usize = 1024;
@@ -158,8 +158,7 @@ impl<P: Protocol> Shell<P> {
         let began = Instant::now();
         let replica = Replica::new(ReplicaBoot {
             id: config.id,
-            member: config.member,
-            voters: Voters::new(config.voters.keys().copied()),
+            membership: parts.membership.unwrap_or_else(|| (LogId::ZERO, Membership::of(config.voters))),
             protocol: config.protocol,
             config: config.replica,
             seed: config.seed,

@@ -15,6 +15,7 @@ use super::applying::MYSELF;
 use super::replica::Replica;
 use crate::entries::Entries;
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::protocol::{Input as CoreInput, Protocol};
 use crate::state_machine::Frozen;
 use crate::storage::{LogOp, SnapshotEvent, SnapshotOp};
@@ -193,7 +194,7 @@ impl<P: Protocol> Replica<P> {
     }
 
     /// The state machine loaded it.
-    pub(super) fn restored(&mut self, snapshot: LogId) {
+    pub(super) fn restored(&mut self, snapshot: LogId, membership: Option<(LogId, Membership)>) {
         if !matches!(self.snapshots.install, Install::Restoring { snapshot: s } if s == snapshot) {
             return self.halt(format!("the state machine loaded {snapshot}, which was not asked for"));
         }
@@ -201,7 +202,7 @@ impl<P: Protocol> Replica<P> {
         self.counters.snapshots_installed.add(1);
         self.snapshots.install = Install::None;
         (self.snapshots.entries, self.snapshots.bytes) = (0, 0);
-        self.step(CoreInput::SnapshotInstalled { snapshot });
+        self.step(CoreInput::SnapshotInstalled { snapshot, membership });
     }
 
     /// The snapshot worker answered.

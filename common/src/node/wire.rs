@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::Receiver;
 
 use super::setup::{NodeConfig, NodeError};
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::transport::{
@@ -48,6 +49,13 @@ impl Network for Wire {
         match self {
             Self::Tcp(wire) => wire.flush(),
             Self::InProcess(wire) => wire.flush(),
+        }
+    }
+
+    fn members(&mut self, membership: &Membership) {
+        match self {
+            Self::Tcp(wire) => wire.members(membership),
+            Self::InProcess(wire) => wire.members(membership),
         }
     }
 

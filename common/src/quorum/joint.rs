@@ -68,7 +68,7 @@ pub enum Vote {
 }
 
 /// Who votes, who learns, and whether that is changing. What it is for stands at the top of this file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
     voters: Voters,
     /// Those that were, while it is joint; else empty.

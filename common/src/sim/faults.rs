@@ -9,7 +9,7 @@ use crate::types::{Micros, NodeId, Role};
 
 impl<P: Subject> World<'_, P> {
     /// Whom a fault strikes.
-    fn resolve(&self, target: Target) -> Option<usize> {
+    pub(super) fn resolve(&self, target: Target) -> Option<usize> {
         match target {
             Target::Node(NodeId(n)) => (n as usize).checked_sub(1).filter(|i| *i < self.hosts.len()),
             Target::Leader => self.leading(),
@@ -73,6 +73,7 @@ impl<P: Subject> World<'_, P> {
                 let to = to.and_then(|to| self.resolve(to)).map(|host| self.hosts[host].id);
                 self.ask_transfer(to);
             }
+            Fault::Change { make } => self.ask_change(make),
             _ => self.disk_fault(i, &fault),
         }
     }

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::plan::{MachineShape, Shape};
 use super::subject::Subject;
 use super::truth::{Truth, TruthReader};
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::node::{ApplyOp, ApplyWorker, Input, NodeError, Parts, Replica, ReplicaBoot, ReplicaConfig, TraceSink};
 use crate::quorum::Voters;
@@ -65,6 +66,8 @@ pub(super) struct Running<P: Subject> {
     pub(super) failed: Vec<LogOp>,
     /// The processor is at the last turn until then.
     pub(super) busy_until: Micros,
+    /// The entry that says to it who belongs, as of the last turn.
+    pub(super) members_since: Option<LogId>,
     /// For C-MONO: the greatest epoch and commit seen in this life.
     pub(super) epoch: u64,
     pub(super) committed: LogId,
@@ -166,8 +169,9 @@ impl<P: Subject> Host<P> {
         let snapshot = parts.snapshot;
         let replica = Replica::<P>::new(ReplicaBoot {
             id: self.id,
-            member: self.member,
-            voters: voters.clone(),
+            membership: parts
+                .membership
+                .unwrap_or_else(|| (LogId::ZERO, Membership::of_ids(voters.ids().iter().copied()))),
             protocol: P::config(&shape.timing, self.id),
             config: replica_config(shape),
             seed,
@@ -188,6 +192,7 @@ impl<P: Subject> Host<P> {
             apply: Lane::new(parts.apply_worker),
             failed: Vec::new(),
             inbox: VecDeque::new(),
+            members_since: None,
             busy_until: now,
             handed: 0,
             applied: 0,

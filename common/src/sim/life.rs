@@ -15,7 +15,7 @@ use crate::mutant::suspended;
 use crate::node::NodeError;
 use crate::storage::LogOp;
 use crate::storage::mem_fs::Image;
-use crate::types::{LogId, Member, Micros};
+use crate::types::{LogId, Micros};
 
 /// How long somebody takes to start a process again that stopped itself.
 const OPERATOR: Micros = Micros(1_000_000);
@@ -83,7 +83,7 @@ impl<P: Subject> World<'_, P> {
         if h.running.is_some() || h.retired.is_some() {
             return;
         }
-        let (id, member, life) = (h.id, h.member, h.life);
+        let (id, life) = (h.id, h.life);
         let seed = self.streams.draw("timeouts", [host as u64, life, 0]);
         let opened = h.open(&self.plan.shape, &self.voters, seed, self.now, None);
         let mut running = match opened {
@@ -118,10 +118,14 @@ impl<P: Subject> World<'_, P> {
             return self.judge(Err(Violation::new("C-PREFIX", what)));
         };
         (running.handed, running.applied) = (at, at);
-        let verdict = self.oracle.booted(running.replica.core(), member, &found);
+        let core = running.replica.core();
+        let member = core.membership().1.member(id);
+        let verdict = self.oracle.booted(core, member, &found);
+        self.members.seen(core.membership().1);
         self.truths[host].1 = found;
         self.judge(verdict);
         let h = &mut self.hosts[host];
+        h.member = member;
         h.running = Some(running);
         self.net.join(id, member, self.now);
         if self.hosts[host].paused > 0 {
@@ -182,14 +186,14 @@ impl<P: Subject> World<'_, P> {
         self.put(self.now.after(OPERATOR), Event::Boot { host });
     }
 
-    /// An observer's disk, or a voter's that is not used again, is as `fs` was.
+    /// The disk of one that never voted, or that of a voter, which is not used again, is as `fs` was.
     pub(super) fn replace_disk(&mut self, host: usize, image: Option<Image>, why: &str, back: Micros) {
         if !self.crash(host, Death::Power) {
             return;
         }
         let h = &mut self.hosts[host];
         let id = h.id;
-        if h.member == Member::Voter {
+        if !self.members.never_voted(id) {
             // What it promised is forgotten, and nothing yet tells the others. Until a voter can find out by itself that its
             // disk is not the one it had, the operator's rule is to replace it; the truth of what it had stays.
             h.retired = Some(why.to_owned());

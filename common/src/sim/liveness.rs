@@ -9,6 +9,7 @@
 //! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client; while entries are committed, ten times that |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L5 | who asked for leadership to be handed over was told how that went; and where it is offered, it can be done now |
+//! | L7 | every change of members that was asked for is answered; and where it is offered, one can be made now |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
 //! When fewer voters than a quorum can be used again (their disks are gone, or refuse), no progress is demanded, and the
@@ -43,7 +44,7 @@ impl<P: Subject> World<'_, P> {
         let unit = self.patience();
         let fits = |world: &Self| {
             let usable = |v| world.hosts[v_index(v)].retired.is_none();
-            world.voters.is_quorum(usable)
+            world.memberships().iter().all(|m| m.configuration.is_quorum(usable))
         };
         // A node that refuses its disk does so at its start.
         self.let_pass(0);
@@ -74,6 +75,9 @@ impl<P: Subject> World<'_, P> {
         if let Err(what) = self.hands_over(unit) {
             return self.dead("L5", &what, fits(self));
         }
+        if let Err(what) = self.can_change(unit) {
+            return self.dead("L7", &what, fits(self));
+        }
         self.let_pass(2 * unit);
         let leaders = self.led.len();
         self.let_pass(20 * unit);
@@ -88,7 +92,7 @@ impl<P: Subject> World<'_, P> {
                 self.judge(Err(Violation::new("C-RES", what)));
             }
         }
-        let verdict = self.clients.witness().finish();
+        let verdict = self.clients.witness().finish().and(self.members.finish());
         self.judge(verdict);
     }
 
@@ -150,7 +154,7 @@ impl<P: Subject> World<'_, P> {
                 seen.is_some_and(|s| s.role != Role::Looking && (s.leader, s.epoch) == (led.leader, led.epoch))
             };
             let commits = core.committed().epoch == led.epoch || core.committed() == core.log().last();
-            led.role == Role::Leading && commits && self.voters.is_quorum(follows)
+            led.role == Role::Leading && commits && core.membership().1.configuration.is_quorum(follows)
         })
     }
 
@@ -171,7 +175,9 @@ impl<P: Subject> World<'_, P> {
     fn level(&mut self) -> bool {
         let all = self.sequence.len();
         self.hosts.iter().all(|h| {
+            // One that was removed, perhaps while it was away, finds those who lead now if it can.
             h.retired.is_some()
+                || self.members.removed(h.id)
                 || h.running.as_ref().is_some_and(|r| r.applied == all && r.handed == all && r.inbox.is_empty())
         })
     }

@@ -28,6 +28,7 @@ mod faults;
 mod host;
 mod life;
 mod liveness;
+mod members;
 pub mod net;
 mod operator;
 mod oracle;

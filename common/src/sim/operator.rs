@@ -1,7 +1,8 @@
-//! What an operator asks of a cluster, and what must come of it: leadership handed over.
+//! What an operator asks of a cluster, and what must come of it: leadership handed over, members changed.
 //!
 //! A node is asked as a client would ask it, over a connection of its own that never breaks, so that the answer cannot be
-//! missed. It must come, as long as the process lives (L5 looks for those that did not), and it must be true (C-ANS).
+//! missed. It must come, as long as the process lives (L5 looks for those that did not), and it must be true (C-ANS). What
+//! concerns members stands in [`members`](super::members).
 
 use bytes::Bytes;
 
@@ -10,37 +11,54 @@ use super::world::World;
 use crate::client::wire::{Answer, Ask, Request};
 use crate::node::Input;
 use crate::protocol::Refusal;
+use crate::quorum::Change;
 use crate::types::{NodeId, Role};
 
 /// Connections of operators are numbered from here; those of clients never get so far.
 const FIRST: u64 = 1 << 63;
 
-/// A transfer that was asked for and not answered.
+/// What was asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Leadership of this epoch, to be handed to somebody.
+    Transfer { epoch: u64, to: Option<NodeId> },
+    /// Other members.
+    Change(Vec<Change>),
+}
+
+/// Something that was asked for and not answered.
 #[derive(Debug)]
 pub(super) struct Asked {
     host: usize,
     /// The life of the process that was asked.
     life: u64,
-    /// The epoch it was in, and to whom leadership was to go.
-    epoch: u64,
-    to: Option<NodeId>,
+    what: Order,
 }
 
 impl<P: Subject> World<'_, P> {
-    /// Asks for leadership to be handed over: whoever leads, now and then a node that has to pass it on.
+    /// Asks for leadership to be handed over.
     pub(super) fn ask_transfer(&mut self, to: Option<NodeId>) {
-        let lot = self.streams.draw("operator", [self.transfers_asked, 0, 0]);
-        let Some(leader) = self.leading() else { return };
+        self.order(Ask::Transfer { to }, Order::Transfer { epoch: 0, to });
+    }
+
+    /// Asks whoever leads, now and then a node that has to pass it on. False if nobody is there to be asked.
+    pub(super) fn order(&mut self, ask: Ask, mut what: Order) -> bool {
+        let lot = self.streams.draw("operator", [self.orders, 0, 0]);
+        let Some(leader) = self.leading() else { return false };
         let any = (lot >> 8) as usize % self.hosts.len();
         let host = if lot.is_multiple_of(4) && self.hosts[any].running.is_some() { any } else { leader };
-        let Some(running) = &self.hosts[host].running else { return };
-        let (epoch, life) = (running.replica.core().leadership().epoch, self.hosts[host].life);
-        let conn = FIRST + self.transfers_asked;
-        self.transfers_asked += 1;
-        self.operators.insert(conn, Asked { host, life, epoch, to });
-        let header = postcard::to_stdvec(&Request { id: 1, ask: Ask::Transfer { to } }).unwrap_or_default();
+        let Some(running) = &self.hosts[host].running else { return false };
+        if let Order::Transfer { epoch, .. } = &mut what {
+            *epoch = running.replica.core().leadership().epoch;
+        }
+        let life = self.hosts[host].life;
+        let conn = FIRST + self.orders;
+        self.orders += 1;
+        self.operators.insert(conn, Asked { host, life, what });
+        let header = postcard::to_stdvec(&Request { id: 1, ask }).unwrap_or_default();
         self.hand_in(host, Input::ClientUp { conn });
         self.hand_in(host, Input::ClientFrame { conn, header: header.into(), body: Bytes::new() });
+        true
     }
 
     /// Whether `conn` is an operator's; then its answer is judged here.
@@ -48,7 +66,22 @@ impl<P: Subject> World<'_, P> {
         let Some(asked) = self.operators.remove(&conn) else { return conn >= FIRST };
         let host = asked.host;
         self.hand_in(host, Input::ClientDown { conn });
-        let verdict = match answer {
+        let verdict = match asked.what {
+            Order::Change(changes) => self.change_answered(&changes, answer),
+            Order::Transfer { epoch, to } => self.transfer_answered(host, epoch, to, answer),
+        };
+        self.judge(verdict);
+        true
+    }
+
+    fn transfer_answered(
+        &mut self,
+        host: usize,
+        before: u64,
+        wanted: Option<NodeId>,
+        answer: Option<&Answer>,
+    ) -> Result<(), Violation> {
+        match answer {
             Some(Answer::Refused(why)) => {
                 self.transfer_answer = Some(Err(why.clone()));
                 Ok(())
@@ -62,32 +95,35 @@ impl<P: Subject> World<'_, P> {
                 let now =
                     self.hosts[host].running.as_ref().map(|r| (r.replica.core().leadership(), self.hosts[host].id));
                 let now = now.filter(|(now, _)| now.role == Role::Leading).map(|(now, id)| (now.epoch, id));
-                let led = self.led.iter().copied().chain(now).any(|(epoch, node)| epoch > asked.epoch && node == *to);
-                let named = asked.to.is_none_or(|wanted| wanted == *to);
-                let what = || format!("leadership of {} is said to have gone to {to}: {asked:?}", asked.epoch);
+                let led = self.led.iter().copied().chain(now).any(|(epoch, node)| epoch > before && node == *to);
+                let named = wanted.is_none_or(|wanted| wanted == *to);
+                let what =
+                    || format!("leadership of {before} is said to have gone to {to}, and was to go to {wanted:?}");
                 if led && named { Ok(()) } else { Err(Violation::new("C-ANS", what())) }
             }
             other => {
                 let other = other.map_or("the end of the connection", Answer::name);
                 Err(Violation::new("C-ANS", format!("a transfer was answered {other}")))
             }
-        };
-        self.judge(verdict);
-        true
+        }
     }
 
-    /// Transfers that a process which is still the same has not answered.
-    pub(super) fn transfers_open(&self) -> usize {
+    /// What a process which is still the same was asked and has not answered.
+    pub(super) fn orders_open(&self) -> usize {
         let lives = |a: &&Asked| self.hosts[a.host].life == a.life && self.hosts[a.host].running.is_some();
         self.operators.values().filter(lives).count()
     }
 
     /// L5: everyone who asked for a transfer was told how it went, and when all is well one succeeds, where they are offered.
     pub(super) fn hands_over(&mut self, unit: u64) -> Result<(), String> {
-        if !self.until(10 * unit, |w| w.transfers_open() == 0) {
-            return Err(format!("{} transfers of leadership are not answered", self.transfers_open()));
+        if !self.until(10 * unit, |w| w.orders_open() == 0) {
+            return Err(format!(
+                "{} transfers of leadership or changes of members are not answered",
+                self.orders_open()
+            ));
         }
-        let voters = self.hosts.iter().filter(|h| h.running.is_some() && self.voters.contains(h.id)).count();
+        let votes = |id| self.members.now().configuration.votes(id);
+        let voters = self.hosts.iter().filter(|h| h.running.is_some() && votes(h.id)).count();
         if voters < 2 {
             return Ok(());
         }
@@ -95,7 +131,7 @@ impl<P: Subject> World<'_, P> {
         for _ in 0..ATTEMPTS {
             self.transfer_answer = None;
             self.ask_transfer(None);
-            self.until(10 * unit, |w| w.transfers_open() == 0);
+            self.until(10 * unit, |w| w.orders_open() == 0);
             match &self.transfer_answer {
                 Some(Ok(_) | Err(Refusal::Unsupported(_))) => return Ok(()),
                 other => said.push(other.clone()),
@@ -107,4 +143,4 @@ impl<P: Subject> World<'_, P> {
 }
 
 /// One transfer may meet a slow disk, or another change of leaders.
-const ATTEMPTS: u64 = 5;
+pub(super) const ATTEMPTS: u64 = 5;

@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::subject::Violation;
 use crate::entries::Entries;
-use crate::quorum::Voters;
+use crate::quorum::Configuration;
 use crate::types::{LogId, NodeId};
 
 /// The one sequence of committed entries, as the first node to apply each showed it.
@@ -104,14 +104,14 @@ impl Sequence {
 
 /// C-ACK: the entry is durable on a quorum.
 pub(super) fn acknowledged(
-    voters: &Voters,
+    members: &Configuration,
     at: LogId,
     mut durable: impl FnMut(NodeId) -> bool,
 ) -> Result<(), Violation> {
-    if voters.is_quorum(&mut durable) {
+    if members.is_quorum(&mut durable) {
         return Ok(());
     }
-    let on: Vec<_> = voters.ids().iter().filter(|v| durable(**v)).collect();
+    let on: Vec<_> = members.members().into_iter().filter(|v| durable(*v)).collect();
     Err(Violation::new("C-ACK", format!("{at} is answered and durable on {on:?} only")))
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn an_answer_needs_a_quorum_of_disks() {
-        let voters = Voters::new((1..=3).map(NodeId));
+        let voters = Configuration::new((1..=3).map(NodeId), []);
         assert_eq!(acknowledged(&voters, LogId::new(1, 1), |n| n.0 < 3), Ok(()));
         assert_eq!(acknowledged(&voters, LogId::new(1, 1), |n| n.0 < 2).map_err(|v| v.oracle), Err("C-ACK"));
     }

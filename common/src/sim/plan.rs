@@ -215,6 +215,17 @@ pub enum Fault {
     Jump { node: Target, by: Micros },
     /// No fault: an operator asks the leader to hand leadership over, to whom it likes or to this node.
     Transfer { to: Option<Target> },
+    /// No fault: an operator asks the leader for other members, all of it at once.
+    Change { make: Vec<(Make, Target)> },
+}
+
+/// What an operator wants a node to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Make {
+    Voter,
+    Learner,
+    Gone,
 }
 
 /// What comes instead of a frame.
@@ -238,8 +249,6 @@ pub enum Lie {
     Version,
     /// Whom he believes to have called.
     Called,
-    /// Voter or observer.
-    Member,
 }
 
 /// A call of the disk that can fail.

@@ -10,7 +10,7 @@ use crate::mutant::suspended;
 use crate::node::{ApplyEvent, ApplyOp, ClientOut, Input, PeerOut};
 use crate::storage::{LogEvent, LogOp};
 use crate::transport::{Network, PeerEvent, channel};
-use crate::types::{Micros, NodeId, Role};
+use crate::types::{LogId, Micros, NodeId, Role};
 
 impl<P: Subject> World<'_, P> {
     /// A node's process, if it runs and this is still the same life.
@@ -116,7 +116,10 @@ impl<P: Subject> World<'_, P> {
             if new > 0 {
                 // What is new is the end of the run.
                 let fresh = if new == run.len() { Some(run.clone()) } else { run.after(before_last(run, new)) };
-                verdict = verdict.and(fresh.map_or(Ok(()), |run| self.clients.committed(&run)));
+                verdict = verdict.and(fresh.map_or(Ok(()), |run| {
+                    self.members.committed(&run);
+                    self.clients.committed(&run)
+                }));
                 if self.counts.recoveries == 0
                     && let Some(healed) = self.healed
                 {
@@ -142,7 +145,7 @@ impl<P: Subject> World<'_, P> {
                     }
                 }
                 PeerOut::Disconnect { session, reason } => broke = Some((*session, *reason)),
-                PeerOut::Relay { .. } => {}
+                PeerOut::Relay { .. } | PeerOut::Members(_) => {}
             }
             said.give_to(&mut port);
         }
@@ -171,8 +174,7 @@ impl<P: Subject> World<'_, P> {
         let (conn, what) = match said {
             ClientOut::Reply { conn, response, body } => {
                 if let Answer::Written { at } = &response.answer {
-                    let (at, truths) = (*at, &self.truths);
-                    let verdict = acknowledged(&self.voters, at, |v| truths[v.0 as usize - 1].1.has(at));
+                    let verdict = self.acknowledged(*at);
                     self.judge(verdict);
                 }
                 (conn, ToClient::Reply { response, body })
@@ -180,6 +182,16 @@ impl<P: Subject> World<'_, P> {
             ClientOut::Close { conn, .. } => (conn, ToClient::Closed),
         };
         self.tell_client(conn, host, what);
+    }
+
+    /// C-ACK: by what is committed, or by what a leader goes by before that is.
+    fn acknowledged(&self, at: LogId) -> Result<(), Violation> {
+        let durable = |v: NodeId| self.truths[v.0 as usize - 1].1.has(at);
+        let verdict = acknowledged(&self.members.now().configuration, at, durable);
+        if verdict.is_ok() || self.memberships().iter().any(|m| m.configuration.is_quorum(durable)) {
+            return Ok(());
+        }
+        verdict
     }
 
     /// What is on its way to a client arrives in order.
@@ -216,6 +228,13 @@ impl<P: Subject> World<'_, P> {
         (running.epoch, running.committed) = (led.epoch, committed);
         if verdict.is_ok() {
             verdict = self.oracle.turned(core, now, &self.truths);
+        }
+        let (since, membership) = core.membership();
+        if running.members_since != Some(since) {
+            running.members_since = Some(since);
+            self.members.seen(membership);
+            let member = membership.member(id);
+            self.hosts[host].member = member;
         }
         if led.role == Role::Leading && self.led.insert((led.epoch, id)) {
             self.say(|| ChartWhat::Note { node: id, text: format!("leads {}", led.epoch) });

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::clients::{ClientAct, Clients};
 use super::host::Host;
+use super::members::Members;
 use super::net::Net;
 use super::oracle::Sequence;
 use super::outcome::{ChartEvent, ChartWhat, Counts, Outcome};
@@ -140,7 +141,9 @@ pub(super) struct World<'p, P: Subject> {
     pub(super) plan: &'p Plan,
     pub(super) options: &'p Options,
     pub(super) streams: Streams,
+    /// Who votes at first.
     pub(super) voters: Voters,
+    pub(super) members: Members,
     pub(super) now: Micros,
     heap: BinaryHeap<Reverse<Due>>,
     next: u64,
@@ -153,10 +156,9 @@ pub(super) struct World<'p, P: Subject> {
     pub(super) clients: Clients,
     acts: Vec<ClientAct>,
     pub(super) conns: BTreeMap<u64, Conn>,
-    /// Transfers of leadership that were asked for and not answered, by connection; how many were asked for; what was said
-    /// last.
+    /// What operators asked for and was not answered, by connection; how much was asked for; what was said last of transfers.
     pub(super) operators: BTreeMap<u64, super::operator::Asked>,
-    pub(super) transfers_asked: u64,
+    pub(super) orders: u64,
     pub(super) transfer_answer: Option<Result<NodeId, Refusal>>,
     pub(super) oracle: P::Oracle,
     pub(super) sequence: Sequence,
@@ -216,9 +218,10 @@ impl<'p, P: Subject> World<'p, P> {
             acts: Vec::new(),
             conns: BTreeMap::new(),
             operators: BTreeMap::new(),
-            transfers_asked: 0,
+            orders: 0,
             transfer_answer: None,
             oracle: P::Oracle::new(&voters),
+            members: Members::new(&voters),
             voters,
             sequence: Sequence::default(),
             led: BTreeSet::new(),

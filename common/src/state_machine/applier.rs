@@ -10,10 +10,11 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::sessions::{FrozenSessions, SessionLimits, Sessions};
-use super::stream::{damaged, get_array, get_id, get_u64, put_id, put_u64};
+use super::stream::{checked_len, damaged, get_array, get_id, get_into, get_u32, get_u64, put_id, put_u32, put_u64};
 use super::{Frozen, StateMachine};
 use crate::client::wire::{Answer, Envelope};
 use crate::entries::{Entries, EntryKind};
+use crate::membership::{MAX_ADDRESS, MAX_MEMBERS, Membership};
 use crate::mutant;
 use crate::types::LogId;
 
@@ -35,6 +36,8 @@ pub struct Applier<S> {
     sessions: Sessions,
     limits: SessionLimits,
     applied: LogId,
+    /// The last entry that says who belongs to the cluster, and what it says.
+    membership: Option<(LogId, Membership)>,
 }
 
 impl<S: StateMachine> Applier<S> {
@@ -45,23 +48,31 @@ impl<S: StateMachine> Applier<S> {
 
     /// Likewise, with other limits than the usual ones. They must be the same on all nodes.
     pub fn with_limits(machine: S, limits: SessionLimits) -> Self {
-        Self { machine, sessions: Sessions::new(limits), limits, applied: LogId::ZERO }
+        Self { machine, sessions: Sessions::new(limits), limits, applied: LogId::ZERO, membership: None }
     }
 
     /// Applies a committed run and adds to `answers` what came of each of its commands. No-ops and memberships have no
-    /// answer, but count as applied.
+    /// answer, but count as applied; of memberships the last one is kept, for snapshots.
     ///
     /// # Panics
     /// When the run does not start above what was applied: a committed entry given twice or out of order is a mistake of
     /// the node's, and going on would make it differ from its peers.
     pub fn apply(&mut self, entries: &Entries, answers: &mut Vec<Applied>) {
         assert!(entries.first() > self.applied, "{} comes after {}", entries.first(), self.applied);
-        if entries.kind() == EntryKind::Command {
-            answers.reserve(entries.len());
-            for (at, payload) in entries.iter() {
-                let (answer, body) = self.apply_one(at, payload);
-                answers.push(Applied { at, answer, body });
+        match entries.kind() {
+            EntryKind::Command => {
+                answers.reserve(entries.len());
+                for (at, payload) in entries.iter() {
+                    let (answer, body) = self.apply_one(at, payload);
+                    answers.push(Applied { at, answer, body });
+                }
             }
+            EntryKind::Membership => {
+                if let Some(last) = Membership::decode(entries.payload(entries.len() - 1)) {
+                    self.membership = Some((entries.last(), last));
+                }
+            }
+            EntryKind::Noop => {}
         }
         self.applied = entries.last();
     }
@@ -94,10 +105,15 @@ impl<S: StateMachine> Applier<S> {
         self.machine.query(query)
     }
 
+    /// Who belongs to the cluster, and the entry that said it, if one was applied that does.
+    pub fn membership(&self) -> Option<&(LogId, Membership)> {
+        self.membership.as_ref()
+    }
+
     /// A number that is equal on two nodes which applied the same entries, and but for collisions only then: it covers the
-    /// machine and the sessions.
+    /// machine, the sessions and who belongs to the cluster.
     pub fn hash(&self) -> u64 {
-        hash_of(&[self.machine.hash(), self.sessions.hash()])
+        hash_of(&[self.machine.hash(), self.sessions.hash(), xxh3_64(&encoded(self.membership.as_ref()))])
     }
 
     /// How many client sessions are known.
@@ -116,7 +132,11 @@ impl<S: StateMachine> Applier<S> {
         if mutant!("C10") {
             sessions = Sessions::new(self.limits).freeze();
         }
-        Box::new(FrozenApplier { applied: self.applied, sessions, machine })
+        let mut membership = encoded(self.membership.as_ref());
+        if mutant!("D27") {
+            membership = Vec::new();
+        }
+        Box::new(FrozenApplier { applied: self.applied, membership, sessions, machine })
     }
 
     /// Replaces everything by a snapshot and gives the last id it covers. On an error everything is as before.
@@ -127,13 +147,21 @@ impl<S: StateMachine> Applier<S> {
         }
         let applied = get_id(&mut input)?;
         let check = get_u64(&mut input)?;
+        let length = checked_len("the length of the membership", get_u32(&mut input)?.into(), MEMBERSHIP_BYTES)?;
+        let mut membership = Vec::new();
+        get_into(&mut input, length, &mut membership)?;
         let sessions = Sessions::read(self.limits, &mut input)?;
-        if check_of(applied, sessions.hash()) != check {
-            return Err(damaged("its place and sessions do not fit its checksum"));
+        if check_of(applied, &membership, sessions.hash()) != check {
+            return Err(damaged("its place, members and sessions do not fit its checksum"));
         }
+        let membership = match &membership[..] {
+            [] => None,
+            bytes => Some(postcard::from_bytes(bytes).map_err(|_| damaged("its members cannot be read"))?),
+        };
         // Last, because it is what changes: once the machine has taken its state nothing can fail any more.
         self.machine.restore(&mut input)?;
         self.sessions = sessions;
+        self.membership = membership;
         self.applied = applied;
         Ok(applied)
     }
@@ -148,27 +176,39 @@ fn hash_of(numbers: &[u64]) -> u64 {
     xxh3_64(&bytes)
 }
 
-/// What guards the place in a snapshot.
-fn check_of(applied: LogId, sessions: u64) -> u64 {
-    hash_of(&[applied.epoch, applied.counter, sessions])
+/// What guards all of a snapshot but the machine.
+fn check_of(applied: LogId, membership: &[u8], sessions: u64) -> u64 {
+    hash_of(&[applied.epoch, applied.counter, sessions, xxh3_64(membership)])
 }
 
+/// Nothing where no entry ever said who belongs to the cluster.
+fn encoded(membership: Option<&(LogId, Membership)>) -> Vec<u8> {
+    // Only a custom `Serialize` can fail, and there is none here.
+    membership.map_or_else(Vec::new, |known| postcard::to_stdvec(known).unwrap_or_default())
+}
+
+/// More than the largest membership has: an address and five lists of ids, ten bytes at most for each number.
+const MEMBERSHIP_BYTES: usize = MAX_MEMBERS * (MAX_ADDRESS + 70) + 64;
+
 /// The name and version of the snapshot's form.
-const MAGIC: &[u8; 8] = b"duetsn\0\x01";
+const MAGIC: &[u8; 8] = b"duetsn\0\x02";
 
 struct FrozenApplier<F> {
     applied: LogId,
+    membership: Vec<u8>,
     sessions: FrozenSessions,
     machine: F,
 }
 
 impl<F: Frozen> Frozen for FrozenApplier<F> {
-    /// Name and version, the last id applied, its checksum, the sessions, the machine.
+    /// Name and version, the last id applied, a checksum, the members, the sessions, the machine.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(64 << 10, out);
         out.write_all(MAGIC)?;
         put_id(&mut out, self.applied)?;
-        put_u64(&mut out, check_of(self.applied, self.sessions.hash()))?;
+        put_u64(&mut out, check_of(self.applied, &self.membership, self.sessions.hash()))?;
+        put_u32(&mut out, self.membership.len() as u32)?;
+        out.write_all(&self.membership)?;
         self.sessions.write(&mut out)?;
         self.machine.write(&mut out)?;
         out.flush()
@@ -217,11 +257,15 @@ mod tests {
         let writes = [payload(Envelope::Open, b""), put(id(1), 1, 1, b"old"), put(id(1), 2, 1, b"new")];
         a.apply(&run(id(1), &writes), &mut answers);
         assert_eq!(answers.iter().map(|a| a.answer.clone()).collect::<Vec<_>>(), [1, 2, 3].map(written));
+        let members = Membership::of_ids([1, 2, 3].map(crate::types::NodeId));
+        let says = Batch::single(members.encode());
+        a.apply(&Entries::new(id(4), EntryKind::Membership, says).unwrap(), &mut answers);
         a.apply(&Entries::noop(LogId::new(2, 1)), &mut answers);
         let bytes = snapshot(&a);
         let mut b = Applier::new(KvStore::default());
         assert_eq!(b.restore(&mut bytes.as_slice()).unwrap(), LogId::new(2, 1));
         assert_eq!((b.hash(), b.applied(), b.sessions()), (a.hash(), a.applied(), 1));
+        assert_eq!(b.membership(), Some(&(id(4), members)));
 
         answers.clear();
         let again = run(LogId::new(2, 2), &[put(id(1), 1, 1, b"old")]);

@@ -6,12 +6,19 @@ use bytes::Bytes;
 
 use crate::entries::Entries;
 use crate::log::{LogView, Read};
+use crate::membership::Membership;
 use crate::protocol::{Chunk, Input, Protocol};
 use crate::sim::truth::{Ids, Truth};
 use crate::types::LogId;
 
-/// Commands and their places, as a node's state machine was given them.
-type History = Vec<(LogId, Bytes)>;
+/// What a node has applied.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// Commands and their places, as the state machine was given them.
+    pub(super) history: Vec<(LogId, Bytes)>,
+    /// What the last entry about members said.
+    pub(super) membership: Option<(LogId, Membership)>,
+}
 
 #[derive(Debug)]
 enum Write<H> {
@@ -76,8 +83,8 @@ impl<P: Protocol> Disk<P> {
     }
 
     /// The state machine as the newest snapshot has it.
-    pub(super) fn state(&self) -> (LogId, History) {
-        self.snapshot.as_ref().map_or((LogId::ZERO, Vec::new()), |(id, bytes)| (*id, decode(bytes)))
+    pub(super) fn state(&self) -> (LogId, State) {
+        self.snapshot.as_ref().map_or((LogId::ZERO, State::default()), |(id, bytes)| (*id, decode(bytes)))
     }
 
     pub(super) fn waiting(&self) -> bool {
@@ -116,7 +123,7 @@ impl<P: Protocol> Disk<P> {
     }
 
     /// Makes everything that waits durable, and answers. Gives the new state if a snapshot was installed.
-    pub(super) fn write<M>(&mut self, inbox: &mut VecDeque<Input<M>>) -> Option<(LogId, History)> {
+    pub(super) fn write<M>(&mut self, inbox: &mut VecDeque<Input<M>>) -> Option<(LogId, State)> {
         let mut restored = None;
         let mut appended = None;
         while let Some(w) = self.waiting.pop_front() {
@@ -144,9 +151,11 @@ impl<P: Protocol> Disk<P> {
                         self.runs = self.runs.iter().filter_map(|r| r.after(snapshot).filter(|_| keep_tail)).collect();
                         self.base = snapshot;
                         self.all = self.log_view(usize::MAX);
-                        restored = Some((snapshot, decode(&bytes)));
+                        let state = decode(&bytes);
+                        let membership = state.membership.clone();
+                        restored = Some((snapshot, state));
                         self.snapshot = Some((snapshot, bytes.into()));
-                        inbox.push_back(Input::SnapshotInstalled { snapshot });
+                        inbox.push_back(Input::SnapshotInstalled { snapshot, membership });
                     }
                     _ => inbox.push_back(Input::SnapshotRefused { snapshot }),
                 },
@@ -166,8 +175,8 @@ impl<P: Protocol> Disk<P> {
     }
 
     /// Stores a snapshot at once (taking one does not wait for the log) and drops the log up to `base`.
-    pub(super) fn store_snapshot(&mut self, snapshot: LogId, history: &History, base: LogId) {
-        self.snapshot = Some((snapshot, encode(history).into()));
+    pub(super) fn store_snapshot(&mut self, snapshot: LogId, state: &State, base: LogId) {
+        self.snapshot = Some((snapshot, encode(state).into()));
         self.runs = self.runs.iter().filter_map(|r| r.after(base)).collect();
         self.base = base.max(self.base);
         self.all.compact(base);
@@ -198,12 +207,12 @@ impl<P: Protocol> Disk<P> {
     }
 }
 
-fn encode(history: &History) -> Vec<u8> {
-    let plain: Vec<(LogId, &[u8])> = history.iter().map(|(id, b)| (*id, b.as_ref())).collect();
-    postcard::to_stdvec(&plain).expect("a list of bytes can be encoded")
+fn encode(state: &State) -> Vec<u8> {
+    let plain: Vec<(LogId, &[u8])> = state.history.iter().map(|(id, b)| (*id, b.as_ref())).collect();
+    postcard::to_stdvec(&(&state.membership, plain)).expect("a list of bytes can be encoded")
 }
 
-fn decode(bytes: &[u8]) -> History {
-    let plain: Vec<(LogId, Vec<u8>)> = postcard::from_bytes(bytes).expect("the testbed encoded it");
-    plain.into_iter().map(|(id, b)| (id, b.into())).collect()
+fn decode(bytes: &[u8]) -> State {
+    let (membership, plain): (_, Vec<(LogId, Vec<u8>)>) = postcard::from_bytes(bytes).expect("the testbed encoded it");
+    State { history: plain.into_iter().map(|(id, b)| (id, b.into())).collect(), membership }
 }

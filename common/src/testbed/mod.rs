@@ -15,12 +15,14 @@ use bytes::Bytes;
 
 use crate::entries::{Batch, EntryKind};
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::protocol::{Boot, Effect, Effects, Input, Protocol, Refusal};
 use crate::quorum::Voters;
 use crate::sim::truth::Truth;
 use crate::types::{LogId, Member, Micros, NodeId, Role};
 
 pub use disk::Disk;
+use disk::State;
 use link::{Links, Parcel};
 
 /// How many bytes of applied entries a core keeps in memory, unless [`Testbed::cache_limit`] says otherwise.
@@ -41,10 +43,14 @@ pub struct Node<P: Protocol> {
     pub applied: LogId,
     /// The commands applied since the beginning, with their places; kept when [`Testbed::record`] is on.
     pub history: Vec<(LogId, Bytes)>,
+    /// What the last applied entry about members said.
+    pub membership: Option<(LogId, Membership)>,
     /// Answers to read barriers, in the order they came.
     pub reads: Vec<(u64, Result<LogId, Refusal>)>,
     /// Answers to transfers of leadership, in the order they came.
     pub transfers: Vec<(u64, Result<NodeId, Refusal>)>,
+    /// Answers to changes of members, in the order they came.
+    pub changes: Vec<(u64, Result<LogId, Option<Refusal>>)>,
     /// Peers this node ended the session with, and the rule they broke.
     pub disconnects: Vec<(NodeId, &'static str)>,
     /// Set when the core halted.
@@ -113,8 +119,10 @@ impl<P: Protocol> Testbed<P> {
             disk,
             applied: LogId::ZERO,
             history: Vec::new(),
+            membership: None,
             reads: Vec::new(),
             transfers: Vec::new(),
+            changes: Vec::new(),
             disconnects: Vec::new(),
             halted: None,
             inbox: VecDeque::new(),
@@ -248,9 +256,9 @@ impl<P: Protocol> Testbed<P> {
             return false;
         }
         let restored = node.disk.write(&mut node.inbox);
-        if let Some((snapshot, history)) = restored {
+        if let Some((snapshot, state)) = restored {
             node.applied = snapshot;
-            node.history = history;
+            (node.history, node.membership) = (state.history, state.membership);
         }
         true
     }
@@ -359,8 +367,13 @@ impl<P: Protocol> Testbed<P> {
 
     /// Begins a session between two nodes, once the ends of the old one are known at both.
     pub fn heal(&mut self, a: NodeId, b: NodeId) {
-        let observers = |id| self.nodes[&id].member == Member::Observer;
-        if a != b && !(observers(a) && observers(b)) && self.nodes[&a].core.is_some() && self.nodes[&b].core.is_some() {
+        // By what either of them goes by at present: one that was promoted is called by the others.
+        let votes = |me: NodeId, who: NodeId| {
+            let core = self.nodes[&me].core.as_ref();
+            core.is_some_and(|c| c.membership().1.configuration.votes(who))
+        };
+        let observers = [a, b].iter().all(|who| !votes(a, *who) && !votes(b, *who));
+        if a != b && !observers && self.nodes[&a].core.is_some() && self.nodes[&b].core.is_some() {
             self.links.heal(a, b);
         }
     }
@@ -408,14 +421,15 @@ impl<P: Protocol> Testbed<P> {
         let node = self.nodes.get_mut(&id).expect("the node exists");
         assert!(node.core.is_none(), "{id} runs already");
         node.boots += 1;
-        let (snapshot, history) = node.disk.state();
+        let (snapshot, state) = node.disk.state();
+        let first = || (LogId::ZERO, Membership::of_ids(self.voters.ids().iter().copied()));
+        let membership = state.membership.clone().unwrap_or_else(first);
         node.applied = snapshot;
-        node.history = history;
+        (node.history, node.membership) = (state.history, state.membership);
         node.halted = None;
         node.core = Some(P::new(Boot {
             id,
-            member: node.member,
-            voters: self.voters.clone(),
+            membership,
             config: self.config.clone(),
             seed: id.0 * 1_000_003 + node.boots,
             now: self.now,
@@ -450,7 +464,8 @@ impl<P: Protocol> Testbed<P> {
             base = before.unwrap_or(log.base()).max(log.base());
         }
         let snapshot = node.applied;
-        node.disk.store_snapshot(snapshot, &node.history, base);
+        let state = State { history: node.history.clone(), membership: node.membership.clone() };
+        node.disk.store_snapshot(snapshot, &state, base);
         self.say(|| format!("{id} snapshot {snapshot}, log from {base}"));
         self.input(id, Input::Compacted { snapshot, base });
     }
@@ -505,6 +520,7 @@ impl<P: Protocol> Testbed<P> {
             Effect::InstallSnapshot { snapshot, keep_tail } => node.disk.install(snapshot, keep_tail),
             Effect::Halt(why) => node.halted = Some(why),
             Effect::TransferAnswer { id, answer } => node.transfers.push((id, answer)),
+            Effect::ChangeAnswer { id, answer } => node.changes.push((id, answer)),
             Effect::Trace(_) => {}
         }
     }
@@ -514,6 +530,9 @@ impl<P: Protocol> Testbed<P> {
         let core = node.core.as_ref().expect("a core that commits runs");
         let runs = core.log().cached(node.applied, upto);
         let runs = runs.unwrap_or_else(|| panic!("{} commits {upto} but does not hold it in memory", node.id));
+        for run in runs.iter().filter(|r| r.kind() == EntryKind::Membership) {
+            node.membership = Membership::decode(run.payload(run.len() - 1)).map(|m| (run.last(), m));
+        }
         if record {
             for run in runs.iter().filter(|r| r.kind() == EntryKind::Command) {
                 node.history.extend(run.iter().map(|(id, payload)| (id, Bytes::copy_from_slice(payload))));
@@ -537,6 +556,11 @@ impl<P: Protocol> Testbed<P> {
             }
             Effect::TransferAnswer { id: transfer, answer: Err(why) } => {
                 format!("{id} transfer {transfer} fails: {why}")
+            }
+            Effect::ChangeAnswer { id: change, answer: Ok(at) } => format!("{id} change {change} is over at {at}"),
+            Effect::ChangeAnswer { id: change, answer: Err(why) } => {
+                let why = why.as_ref().map_or("nobody knows here".to_owned(), ToString::to_string);
+                format!("{id} change {change} fails: {why}")
             }
             Effect::Disconnect { peer, reason } => format!("{id} disconnects {peer}: {reason}"),
             Effect::InstallSnapshot { snapshot, .. } => format!("{id} installs snapshot {snapshot}"),

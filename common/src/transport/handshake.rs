@@ -23,7 +23,6 @@ use tokio::net::TcpStream;
 
 use super::frame::decode_header;
 use crate::mutant;
-use crate::quorum::Voters;
 use crate::types::{Member, NodeId};
 
 /// The version of handshake, framing and messages together. Nodes of different versions refuse each other.
@@ -47,12 +46,6 @@ pub enum RefusalCode {
     Target,
     /// The caller has the id of the node it called.
     OwnId,
-    /// A voter that is not in the configuration.
-    NotAVoter,
-    /// An observer with the id of a voter, or the other way round.
-    Member,
-    /// This node dials that one, not the other way round.
-    Direction,
     /// As many as are allowed are connected.
     Full,
     /// A client on the peer port or a peer on the client port.
@@ -64,30 +57,28 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    const KNOWN: [Self; 11] = [
-        Self::Version,
-        Self::Cluster,
-        Self::Protocol,
-        Self::Target,
-        Self::OwnId,
-        Self::NotAVoter,
-        Self::Member,
-        Self::Direction,
-        Self::Full,
-        Self::WrongPort,
-        Self::Malformed,
+    /// 6, 7 and 8 were refusals for what a peer is to the cluster. Since members change, no node can judge that by what it
+    /// happens to know; the numbers are not used again.
+    const KNOWN: [(Self, u16); 8] = [
+        (Self::Version, 1),
+        (Self::Cluster, 2),
+        (Self::Protocol, 3),
+        (Self::Target, 4),
+        (Self::OwnId, 5),
+        (Self::Full, 9),
+        (Self::WrongPort, 10),
+        (Self::Malformed, 11),
     ];
 
     fn to_wire(self) -> u16 {
         match self {
             Self::Other(n) => n,
-            known => Self::KNOWN.iter().position(|c| *c == known).map_or(0, |i| i as u16 + 1),
+            known => Self::KNOWN.iter().find(|(code, _)| *code == known).map_or(0, |(_, n)| *n),
         }
     }
 
     fn from_wire(n: u16) -> Self {
-        let known = n.checked_sub(1).and_then(|i| Self::KNOWN.get(usize::from(i)));
-        known.copied().unwrap_or(Self::Other(n))
+        Self::KNOWN.iter().find(|(_, number)| *number == n).map_or(Self::Other(n), |(code, _)| *code)
     }
 }
 
@@ -132,30 +123,6 @@ pub enum HandshakeError {
     /// Two nodes were started with one id, or a node calls itself.
     #[error("it says it is {0}, which is this node")]
     OwnId(NodeId),
-    /// It says it is a voter, and the configuration does not know it.
-    #[error("{id} says it is a voter; the voters are {voters:?}")]
-    NotAVoter {
-        /// What it said.
-        id: NodeId,
-        /// The voters as this node knows them.
-        voters: Vec<NodeId>,
-    },
-    /// It claims what the configuration says is someone else.
-    #[error("{id} says it is {claimed:?}, which does not fit the configuration here")]
-    Member {
-        /// What it said.
-        id: NodeId,
-        /// What it said.
-        claimed: Member,
-    },
-    /// Of two voters the one with the larger id dials; observers are never dialled.
-    #[error("{from} must not dial {to}")]
-    Direction {
-        /// Who dialled.
-        from: NodeId,
-        /// Whom.
-        to: NodeId,
-    },
     /// As many as are allowed are connected.
     #[error("{limit} are connected already")]
     Full {
@@ -196,9 +163,6 @@ impl HandshakeError {
             Self::Protocol { .. } => RefusalCode::Protocol,
             Self::Target { .. } => RefusalCode::Target,
             Self::OwnId(_) => RefusalCode::OwnId,
-            Self::NotAVoter { .. } => RefusalCode::NotAVoter,
-            Self::Member { .. } => RefusalCode::Member,
-            Self::Direction { .. } => RefusalCode::Direction,
             Self::Full { .. } => RefusalCode::Full,
             Self::WrongPort(_) => RefusalCode::WrongPort,
             Self::Malformed(_) => RefusalCode::Malformed,
@@ -259,8 +223,8 @@ pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) protocol: String,
     pub(crate) id: NodeId,
+    /// What it takes itself for. Others are told, and judge by what they know themselves.
     pub(crate) member: Member,
-    pub(crate) voters: Voters,
 }
 
 impl Identity {
@@ -269,7 +233,8 @@ impl Identity {
         PeerHello { cluster, protocol, from: self.id, to, member: self.member }
     }
 
-    /// The rules that hold whoever dialled.
+    /// The rules that hold whoever dialled. What the other one is to the cluster is not among them: either may have been
+    /// promoted or removed and not know it yet, and hears of it in this very session.
     fn judge(&self, hello: &PeerHello) -> Result<(), HandshakeError> {
         let same = |ours: &String, theirs: &String| (ours != theirs).then(|| (ours.clone(), theirs.clone()));
         if let Some((ours, theirs)) = same(&self.cluster, &hello.cluster).filter(|_| !mutant!("N06")) {
@@ -284,45 +249,24 @@ impl Identity {
         if hello.from == self.id || hello.from == NodeId(0) {
             return Err(HandshakeError::OwnId(hello.from));
         }
-        match (hello.member, self.voters.contains(hello.from)) {
-            (Member::Voter, false) => {
-                Err(HandshakeError::NotAVoter { id: hello.from, voters: self.voters.ids().to_vec() })
-            }
-            (Member::Observer, true) => Err(HandshakeError::Member { id: hello.from, claimed: hello.member }),
-            _ => Ok(()),
-        }
-    }
-
-    fn judge_caller(&self, hello: &PeerHello) -> Result<(), HandshakeError> {
-        self.judge(hello)?;
-        if dials(hello.from, hello.member, self.id, self.member) {
-            Ok(())
-        } else {
-            Err(HandshakeError::Direction { from: hello.from, to: self.id })
-        }
+        Ok(())
     }
 
     fn judge_called(&self, target: NodeId, hello: &PeerHello) -> Result<(), HandshakeError> {
         if hello.from != target {
             return Err(HandshakeError::Target { asked: target, found: hello.from });
         }
-        self.judge(hello)?;
-        if hello.member == Member::Voter {
-            Ok(())
-        } else {
-            Err(HandshakeError::Member { id: target, claimed: hello.member })
-        }
+        self.judge(hello)
     }
 }
 
-/// Which node of a pair dials, so that there is one connection and not two: between voters the one with the larger id,
-/// an observer every voter, nobody an observer.
-pub(crate) fn dials(from: NodeId, from_member: Member, to: NodeId, to_member: Member) -> bool {
-    match (from_member, to_member) {
-        (Member::Voter, Member::Voter) => from > to,
-        (Member::Observer, Member::Voter) => true,
-        (_, Member::Observer) => false,
-    }
+/// Whether a node dials a voter as soon as it has no session with it: an observer every voter, a voter those with smaller
+/// ids, so that there is one connection between two voters and not two. Nobody dials an observer.
+///
+/// A voter with a larger id dials by itself, if it knows of this one. What members know of each other may differ while
+/// they change, so it is dialled too, but only after it has not come for long: see [`peers`](super::peers).
+pub(crate) fn dials_at_once(from: NodeId, member: Member, voter: NodeId) -> bool {
+    member == Member::Observer || voter < from
 }
 
 /// The dialler's first words.
@@ -346,7 +290,7 @@ pub(crate) fn judge_call(me: &Identity, message: (Kind, Vec<u8>)) -> Result<Peer
     match message {
         (Kind::PeerHello, payload) => {
             let hello = payload_as(&payload)?;
-            me.judge_caller(&hello)?;
+            me.judge(&hello)?;
             Ok(hello)
         }
         (Kind::ClientHello, _) => Err(HandshakeError::WrongPort("client")),
@@ -370,16 +314,18 @@ pub(crate) fn judge_answer(
     }
 }
 
-/// The dialling side. Afterwards the stream carries frames.
+/// The dialling side, up to its last word: [`confirm`].
 pub(super) async fn dial(me: &Identity, target: NodeId, stream: &mut TcpStream) -> Result<PeerHello, HandshakeError> {
     stream.write_all(&call(me, target)?).await?;
     match read(stream).await.and_then(|m| judge_answer(me, target, m)) {
-        Ok(hello) => {
-            write(stream, Kind::Confirm, &()).await?;
-            Ok(hello)
-        }
+        Ok(hello) => Ok(hello),
         Err(error) => Err(refuse(stream, error).await),
     }
+}
+
+/// The dialler wants the connection still. Afterwards the stream carries frames.
+pub(super) async fn confirm(stream: &mut TcpStream) -> Result<(), HandshakeError> {
+    write(stream, Kind::Confirm, &()).await
 }
 
 /// The accepting side. `room` may refuse a caller that is otherwise welcome.

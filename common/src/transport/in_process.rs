@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use super::frame::{Frame, FrameError, FrameLimits, PREFIX};
 use super::link::QueueLimits;
 use super::{DownReason, Network, PeerEvent, Session, channel};
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::types::{Member, NodeId};
 
@@ -311,6 +312,19 @@ impl Network for InProcess {
         }
     }
 
+    fn members(&mut self, membership: &Membership) {
+        let member = membership.member(self.id);
+        let mut board = self.switchboard.lock();
+        match board.nodes.get_mut(&self.id).filter(|p| p.joined == self.joined && p.member != member) {
+            Some(place) => place.member = member,
+            None => return,
+        }
+        let peers: Vec<NodeId> = board.nodes.keys().copied().collect();
+        for peer in peers {
+            board.connect(self.id, peer);
+        }
+    }
+
     fn disconnect(&mut self, session: Session, reason: &'static str) {
         if self.is_up(&self.switchboard.lock(), session) {
             self.switchboard.renew(self.id, session.peer, DownReason::Disconnected(reason), DownReason::Closed);
@@ -428,6 +442,30 @@ mod tests {
         second.say(to_a, 3..4);
         second.net.flush();
         assert_eq!(a.numbers(1).await, [3], "{to_second} outlives the first one's end");
+    }
+
+    /// 8 and 9 observe; 8 is promoted, and is demoted again.
+    #[tokio::test]
+    async fn who_is_promoted_gets_sessions_with_observers_and_keeps_them() {
+        let board = Switchboard::new(FrameLimits::PEER, QUEUE, 8);
+        let (mut x, mut y) = (join(&board, 8, Member::Observer), join(&board, 9, Member::Observer));
+        let of = |voters: &[u64]| Membership::of_ids(voters.iter().copied().map(NodeId));
+        x.net.members(&of(&[1, 2]));
+        x.net.members(&of(&[1, 8]));
+        let (to_y, to_x) = (x.up().await, y.up().await);
+        assert_eq!((to_y.peer, to_x.peer), (NodeId(9), NodeId(8)));
+        x.net.members(&of(&[1, 2]));
+        y.net.members(&of(&[1, 2]));
+        x.say(to_y, 5..6);
+        x.net.flush();
+        assert_eq!(y.numbers(1).await, [5], "nothing is cut");
+        // But two observers are not connected again.
+        drop(x.net);
+        assert_eq!(y.down().await, (to_x, DownReason::Closed));
+        let mut x = join(&board, 8, Member::Observer);
+        let mut a = join(&board, 1, Member::Voter);
+        assert_eq!((x.up().await.peer, y.up().await.peer), (NodeId(1), NodeId(1)));
+        assert_eq!([a.up().await.peer, a.up().await.peer], [NodeId(8), NodeId(9)]);
     }
 
     #[tokio::test]

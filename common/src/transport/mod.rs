@@ -11,10 +11,12 @@
 //! | [`frame`] | bytes to frames and back |
 //! | [`handshake`] | who is there, and who is refused |
 //! | [`peers`] | sessions between nodes over TCP |
+//! | [`dialling`] | whom a node dials, and when |
 //! | [`in_process`] | the same sessions between the nodes of one process |
 //! | [`server`] | the client port, and the client's side of it |
 
 mod accept;
+mod dialling;
 pub mod frame;
 pub mod handshake;
 pub mod in_process;
@@ -39,6 +41,7 @@ pub use server::{
 };
 
 use crate::codec::Message;
+use crate::membership::Membership;
 use crate::types::{Member, NodeId};
 
 /// Who in a node a frame is for.
@@ -74,7 +77,7 @@ pub enum PeerEvent {
     Up {
         /// Which.
         session: Session,
-        /// What the peer says it is.
+        /// What the peer takes itself for.
         member: Member,
     },
     /// Frames came, in order: all that one read brought. Never empty.
@@ -146,6 +149,9 @@ pub trait Network: Send {
 
     /// Ends a session. With a peer of the configuration a new one will follow.
     fn disconnect(&mut self, session: Session, reason: &'static str);
+
+    /// The members of the cluster are others from now on: whom to call, and what this node is to them. Sessions stay.
+    fn members(&mut self, membership: &Membership);
 
     /// Queues a protocol's message.
     fn send_message<M: Message>(&mut self, to: Session, message: &M) {

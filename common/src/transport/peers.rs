@@ -1,14 +1,14 @@
 //! Sessions with peers over TCP: one connection for each pair of nodes.
 //!
-//! Between voters the larger id dials the smaller; an observer dials every voter. A lost connection is dialled again
-//! after a pause that doubles and varies, so that a restarted node is not met by all others in one instant.
+//! Who dials whom is said in [`dialling`](super::dialling), and follows the members of the cluster as they change. A lost
+//! connection is dialled again after a pause that doubles and varies, so that a restarted node is not met by all others in
+//! one instant.
 //!
 //! A newer connection from a peer replaces the older one: a peer that restarted, or whose cable was pulled, knows its
 //! connection to be dead long before this side could. The old session's `Down` comes before the new one's `Up`, else
 //! messages of both would mix and the order that both protocols rest on would be lost.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, btree_map};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,20 +20,18 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::accept::{Acceptor, Refusals, within};
+use super::dialling::Diallers;
 use super::frame::FrameLimits;
 use super::handshake::{self, HandshakeError, Identity};
 use super::link::{Link, Meter, Pulse, QueueLimits};
 use super::{DownReason, Network, PeerEvent, Session};
+use crate::membership::{MAX_MEMBERS, Membership};
 use crate::metrics::Counters;
 use crate::quorum::Voters;
-use crate::rng::Rng;
 use crate::types::{Member, NodeId};
-
-/// A session that held this long was no accident: the next pause starts small again.
-const LASTED: Duration = Duration::from_secs(1);
 
 /// Who this node is and whom it talks to.
 #[derive(Clone, Debug)]
@@ -46,9 +44,10 @@ pub struct TransportConfig {
     pub id: NodeId,
     /// Voter or observer; must agree with `voters`.
     pub member: Member,
-    /// Where to accept peers, such as `127.0.0.1:7101`. Voters need one; nobody dials an observer.
+    /// Where to accept peers, such as `127.0.0.1:7101`. Voters need one, and observers that may become voters; nobody
+    /// dials an observer.
     pub listen: Option<String>,
-    /// Every voter's address, this node's too if it is one.
+    /// The address of every voter that the cluster begins with, this node's too if it is one.
     pub voters: BTreeMap<NodeId, String>,
     /// Limits.
     pub limits: PeerLimits,
@@ -67,7 +66,7 @@ pub struct PeerLimits {
     pub handshakes: usize,
     /// How long dialling and handshake may take.
     pub handshake_timeout: Duration,
-    /// Observers that may be connected to one voter.
+    /// Peers that may be connected and are not among the voters, whatever they say of themselves.
     pub observers: usize,
     /// A session in which nothing came for this long is dropped. Keep-alives are sent every quarter to half of it.
     pub idle_timeout: Duration,
@@ -150,7 +149,8 @@ pub struct Transport {
     /// Links that are owed a flush.
     dirty: Vec<Arc<Link>>,
     local: Option<SocketAddr>,
-    tasks: JoinSet<()>,
+    diallers: Diallers,
+    acceptor: JoinSet<()>,
 }
 
 impl Transport {
@@ -179,33 +179,26 @@ impl Transport {
     ) -> Result<(Self, mpsc::Receiver<PeerEvent>), TransportError> {
         config.check()?;
         let (events, receiver) = mpsc::channel(config.limits.events);
+        let me = Identity { cluster: config.cluster, protocol: config.protocol, id: config.id, member: config.member };
+        let membership = Membership::of(config.voters);
         let shared = Arc::new(Shared {
-            me: Identity {
-                cluster: config.cluster,
-                protocol: config.protocol,
-                id: config.id,
-                member: config.member,
-                voters: Voters::new(config.voters.keys().copied()),
-            },
+            id: config.id,
+            view: Mutex::new(View { me, voters: membership.configuration.voters().clone() }),
             limits: config.limits,
             refusals: Refusals::new(Arc::clone(&counters)),
             meter: Meter { counters, peers: true },
             events,
             links: Mutex::default(),
-            gone: Notify::new(),
+            moved: Notify::new(),
             numbers: AtomicU64::new(1),
         });
         let local = listener.as_ref().and_then(|l| l.local_addr().ok());
-        let mut tasks = JoinSet::new();
+        let mut acceptor = JoinSet::new();
         if let Some(listener) = listener {
-            tasks.spawn(accept_forever(Arc::clone(&shared), listener));
+            acceptor.spawn(accept_forever(Arc::clone(&shared), listener));
         }
-        for (target, addr) in config.voters {
-            if target != config.id && handshake::dials(config.id, config.member, target, Member::Voter) {
-                tasks.spawn(dial_forever(Arc::clone(&shared), target, addr));
-            }
-        }
-        Ok((Self { shared, known: BTreeMap::new(), dirty: Vec::new(), local, tasks }, receiver))
+        let diallers = Diallers::start(&shared, membership);
+        Ok((Self { shared, known: BTreeMap::new(), dirty: Vec::new(), local, diallers, acceptor }, receiver))
     }
 
     /// Where it listens, if it does.
@@ -215,14 +208,15 @@ impl Transport {
 
     /// Ends all sessions and waits until the port is free again.
     pub async fn shutdown(mut self) {
-        self.tasks.shutdown().await;
+        self.diallers.shutdown().await;
+        self.acceptor.shutdown().await;
     }
 
     fn link(&mut self, session: Session) -> Option<&Arc<Link>> {
         let stale = self.known.get(&session.peer).is_none_or(|(number, _)| *number != session.number);
         if stale {
             let (number, link) = self.shared.links().get(&session.peer).map(|e| (e.number, Arc::clone(&e.link)))?;
-            if self.known.len() > 2 * self.shared.limits.observers + self.shared.me.voters.ids().len() {
+            if self.known.len() > 2 * self.shared.limits.observers + MAX_MEMBERS {
                 self.known.clear();
             }
             self.known.insert(session.peer, (number, link));
@@ -247,6 +241,18 @@ impl Network for Transport {
         }
     }
 
+    fn members(&mut self, membership: &Membership) {
+        if self.diallers.membership() == membership {
+            return;
+        }
+        let member = membership.member(self.shared.id);
+        let before = self.shared.now_is(member, membership);
+        if member == Member::Voter && before != member && self.local.is_none() {
+            tracing::warn!(me = %self.shared.id, "votes from now on, and listens nowhere: give it an address to listen at");
+        }
+        self.diallers.update(&self.shared, membership);
+    }
+
     fn disconnect(&mut self, session: Session, reason: &'static str) {
         if let Some(link) = self.link(session) {
             link.close(DownReason::Disconnected(reason));
@@ -256,23 +262,33 @@ impl Network for Transport {
 
 /// What the transport and its tasks share.
 #[derive(Debug)]
-struct Shared {
-    me: Identity,
-    limits: PeerLimits,
+pub(super) struct Shared {
+    pub(super) id: NodeId,
+    view: Mutex<View>,
+    pub(super) limits: PeerLimits,
     meter: Meter,
     events: mpsc::Sender<PeerEvent>,
     /// From before a session's `Up` until after its `Down`.
     links: Mutex<BTreeMap<NodeId, Entry>>,
-    /// An entry left `links`.
-    gone: Notify,
+    /// An entry came into `links`, or left it.
+    moved: Notify,
     numbers: AtomicU64,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
+}
+
+/// Who belongs to the cluster, as far as this node knows.
+#[derive(Debug)]
+struct View {
+    me: Identity,
+    voters: Voters,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Of the session.
     number: u64,
-    member: Member,
+    /// When the connection came, in the order of all that came and were made.
+    came: u64,
     link: Arc<Link>,
 }
 
@@ -281,119 +297,131 @@ impl Shared {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn room_for(&self, peer: NodeId, member: Member) -> Result<(), HandshakeError> {
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this node says of itself.
+    pub(super) fn identity(&self) -> Identity {
+        self.view().me.clone()
+    }
+
+    /// Takes note of who belongs to the cluster. Gives what this node was before.
+    fn now_is(&self, member: Member, membership: &Membership) -> Member {
+        let all = membership.configuration.members();
+        let mut view = self.view();
+        view.voters = Voters::new(all.into_iter().filter(|id| membership.configuration.votes(*id)));
+        std::mem::replace(&mut view.me.member, member)
+    }
+
+    /// Whether there is a session with a peer, or nearly.
+    pub(super) fn is_up(&self, peer: NodeId) -> bool {
+        self.links().contains_key(&peer)
+    }
+
+    /// Waits until there is a session with a peer, or until there is none.
+    async fn until(&self, peer: NodeId, up: bool) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            // Before looking: else it could happen between the look and the wait.
+            moved.as_mut().enable();
+            if self.is_up(peer) == up {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Waits until there has been no session with a peer for so long.
+    pub(super) async fn alone(&self, peer: NodeId, span: Duration) {
+        loop {
+            self.until(peer, false).await;
+            tokio::select! {
+                biased;
+                () = self.until(peer, true) => {}
+                () = sleep(span) => return,
+            }
+        }
+    }
+
+    /// Nobody is turned away whom this node knows as a voter.
+    fn room_for(&self, peer: NodeId) -> Result<(), HandshakeError> {
         let limit = self.limits.observers;
-        let others = |links: &BTreeMap<NodeId, Entry>| {
-            links.iter().filter(|(id, e)| **id != peer && e.member == Member::Observer).count()
-        };
-        if member == Member::Observer && others(&self.links()) >= limit {
+        let (view, links) = (self.view(), self.links());
+        let others = || links.keys().filter(|id| **id != peer && !view.voters.contains(**id)).count();
+        if !view.voters.contains(peer) && others() >= limit {
             return Err(HandshakeError::Full { limit });
         }
         Ok(())
     }
 
-    /// Takes the peer's place in `links`, once the session that has it is over. False if a still newer connection has it.
-    async fn take_place(&self, session: Session, member: Member, link: &Arc<Link>) -> bool {
+    /// Greater with each call.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Relaxed)
+    }
+
+    /// Takes the peer's place in `links`, once the session that has it is over. None if a still newer connection has it. The
+    /// session is numbered only now: another one may have come and gone while this connection was in its handshake.
+    async fn take_place(&self, peer: NodeId, came: u64, link: &Arc<Link>) -> Option<Session> {
         loop {
-            let gone = self.gone.notified();
-            tokio::pin!(gone);
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
             // Before looking: else the old session could leave between the look and the wait.
-            gone.as_mut().enable();
-            match self.links().entry(session.peer) {
-                std::collections::btree_map::Entry::Vacant(place) => {
-                    place.insert(Entry { number: session.number, member, link: Arc::clone(link) });
-                    return true;
+            moved.as_mut().enable();
+            match self.links().entry(peer) {
+                btree_map::Entry::Vacant(place) => {
+                    let number = self.number();
+                    place.insert(Entry { number, came, link: Arc::clone(link) });
+                    self.moved.notify_waiters();
+                    return Some(Session { peer, number });
                 }
-                std::collections::btree_map::Entry::Occupied(old) if old.get().number > session.number => return false,
-                std::collections::btree_map::Entry::Occupied(old) => old.get().link.close(DownReason::Replaced),
+                btree_map::Entry::Occupied(old) if old.get().came > came => return None,
+                btree_map::Entry::Occupied(old) => old.get().link.close(DownReason::Replaced),
             }
-            gone.await;
+            moved.await;
         }
     }
 
-    /// Carries one session from its `Up` to its `Down`.
-    async fn carry(&self, stream: TcpStream, session: Session, member: Member) {
+    /// Carries one session from its `Up` to its `Down`. `came` says when its connection came, as a [`number`](Self::number).
+    pub(super) async fn carry(&self, stream: TcpStream, peer: NodeId, came: u64, member: Member) {
         let (read, write) = stream.into_split();
         let PeerLimits { frame, queue, idle_timeout, .. } = self.limits;
         let link = Arc::new(Link::new(write, frame, queue, usize::MAX, self.meter.clone()));
-        if self.room_for(session.peer, member).is_err() || !self.take_place(session, member, &link).await {
+        if self.room_for(peer).is_err() {
             return;
         }
+        let Some(session) = self.take_place(peer, came, &link).await else { return };
         if self.events.send(PeerEvent::Up { session, member }).await.is_err() {
             return;
         }
-        tracing::info!(me = %self.me.id, %session, "session up");
+        tracing::info!(me = %self.id, %session, "session up");
         let pulse = Some(Pulse { idle: idle_timeout, ping: true });
         let wrap = |frames| PeerEvent::Frames { session, frames };
         let reason = link.run(read, frame, pulse, &self.events, wrap).await;
-        tracing::info!(me = %self.me.id, %session, %reason, "session down");
+        tracing::info!(me = %self.id, %session, %reason, "session down");
         // An error means that the node is gone, and nobody is left to be told.
         let _ = self.events.send(PeerEvent::Down { session, reason }).await;
-        self.links().remove(&session.peer);
-        self.gone.notify_waiters();
+        self.links().remove(&peer);
+        self.moved.notify_waiters();
     }
-}
-
-async fn dial_forever(shared: Arc<Shared>, target: NodeId, addr: String) {
-    let PeerLimits { backoff_min, backoff_max, .. } = shared.limits;
-    let mut rng = Rng::new(RandomState::new().hash_one((shared.me.id, target)));
-    let mut pause = backoff_min;
-    let mut last_error = String::new();
-    loop {
-        match dial_once(&shared, target, &addr).await {
-            Ok((stream, session)) => {
-                last_error.clear();
-                let started = Instant::now();
-                shared.carry(stream, session, Member::Voter).await;
-                if started.elapsed() >= LASTED {
-                    pause = backoff_min;
-                }
-            }
-            Err(error) => {
-                // Said once, not with every try.
-                let text = error.to_string();
-                let new = text != last_error;
-                if error.is_refusal() && !matches!(error, HandshakeError::TimedOut(_)) {
-                    shared.refusals.count(&error);
-                    if new {
-                        tracing::warn!(me = %shared.me.id, %target, addr, error = %text, "refused; trying on");
-                    }
-                } else if new {
-                    tracing::info!(me = %shared.me.id, %target, addr, error = %text, "cannot connect; trying on");
-                }
-                last_error = text;
-            }
-        }
-        let most = pause.as_micros() as u64;
-        sleep(Duration::from_micros(rng.between(most / 2, most))).await;
-        pause = (pause * 2).min(backoff_max);
-    }
-}
-
-async fn dial_once(shared: &Shared, target: NodeId, addr: &str) -> Result<(TcpStream, Session), HandshakeError> {
-    let dial = async {
-        let mut stream = TcpStream::connect(addr).await?;
-        stream.set_nodelay(true)?;
-        handshake::dial(&shared.me, target, &mut stream).await?;
-        Ok((stream, Session { peer: target, number: shared.numbers.fetch_add(1, Relaxed) }))
-    };
-    within(shared.limits.handshake_timeout, dial).await
 }
 
 async fn accept_forever(shared: Arc<Shared>, listener: TcpListener) {
     let mut acceptor = Acceptor::new(listener, shared.limits.handshakes);
     loop {
         let (mut stream, from, permit) = acceptor.next().await;
-        // Numbered as it came, so that of two connections of one peer the later one wins.
-        let number = shared.numbers.fetch_add(1, Relaxed);
+        // As it came, so that of two connections of one peer the later one wins.
+        let came = shared.number();
         let shared = Arc::clone(&shared);
         acceptor.spawn(async move {
-            let room = |hello: &handshake::PeerHello| shared.room_for(hello.from, hello.member);
-            let shake = handshake::accept(&shared.me, &mut stream, room);
+            let room = |hello: &handshake::PeerHello| shared.room_for(hello.from);
+            let me = shared.identity();
+            let shake = handshake::accept(&me, &mut stream, room);
             let result = within(shared.limits.handshake_timeout, shake).await;
             drop(permit);
             match result {
-                Ok(hello) => shared.carry(stream, Session { peer: hello.from, number }, hello.member).await,
+                Ok(hello) => shared.carry(stream, hello.from, came, hello.member).await,
                 Err(error) => shared.refusals.count_and_log("peer", from, &error),
             }
         });

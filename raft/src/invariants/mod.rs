@@ -22,8 +22,10 @@
 //! | R-RD | a read index is at or after everything committed anywhere when it was asked for |
 //! | R-ORD | the marks of one log are in order: base, snapshot, applied, committed, last |
 //! | R-XFER | only a leader hands leadership over, to a voter that has its whole log, and takes nothing meanwhile; only who was told so asks for votes on a leader's word, in the term after |
+//! | R-CONF | a node goes by the last membership in its log; a leader changes it one step at a time, each with a quorum in common with the last, after committing in its own term |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |
 
+mod conf;
 mod marks;
 mod mutants;
 mod oracle;
@@ -80,8 +82,13 @@ pub(crate) fn check_node(raft: &Raft) -> Result<(), Violation> {
     };
     let vote = raft.hard.voted_for;
     r.hold("R-ES", !stands || vote == Some(raft.id), || format!("stands for election but voted for {vote:?}"))?;
-    let learns = raft.member == Member::Observer && !matches!(raft.state, State::Follower(_));
-    r.hold("R-ES", !learns, || "a learner stands for election".to_owned())
+    let may_be = match &raft.state {
+        State::Follower(_) => true,
+        State::PreCandidate(_) | State::Candidate(_) => raft.members.may_stand(raft.id),
+        // Until it is committed that it votes no more.
+        State::Leader(_) => raft.members.votes(raft.id) || raft.members.at() > raft.committed,
+    };
+    r.hold("R-ES", may_be, || "a learner stands for election".to_owned())
 }
 
 /// What a candidate or leader knows of the others.
@@ -92,7 +99,7 @@ fn check_peers(raft: &Raft) -> Result<(), Violation> {
         State::Leader(leader) => leader,
         State::Follower(_) => return Ok(()),
         State::PreCandidate(votes) | State::Candidate(votes) => {
-            let stranger = votes.iter().find(|id| !raft.voters.contains(*id));
+            let stranger = votes.iter().find(|id| *id != raft.id && !raft.members.votes(*id));
             return r.hold("R-ES", stranger.is_none(), || format!("counts the vote of {stranger:?}"));
         }
     };
@@ -109,7 +116,7 @@ fn check_peers(raft: &Raft) -> Result<(), Violation> {
         let counts = messages <= raft.config.max_inflight_messages && (messages > 0 || bytes == 0);
         r.hold("R-IDX", counts, || format!("{}: {messages} messages and {bytes} bytes in flight", p.id))?;
         let counted = p.member == Member::Voter;
-        r.hold("R-ES", counted == raft.voters.contains(p.id), || format!("{} is counted wrongly", p.id))?;
+        r.hold("R-ES", counted == raft.members.votes(p.id), || format!("{} is counted wrongly", p.id))?;
     }
     Ok(())
 }

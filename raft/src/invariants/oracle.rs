@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::entries::Entries;
+use common::membership::Membership;
 use common::quorum::Voters;
 use common::sim::subject::{self, Violation};
 use common::sim::truth::Truth;
 use common::types::{LogId, Member, Micros, NodeId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::conf::Memberships;
 use super::{Rules, check, vows};
 use crate::core::{Hard, Raft, State};
 use crate::message::Message;
@@ -23,7 +25,7 @@ type Truths<'a> = &'a [(NodeId, Truth<Hard>)];
 /// and committed.
 #[derive(Debug)]
 pub struct Oracle {
-    voters: Voters,
+    memberships: Memberships,
     leaders: BTreeMap<u64, NodeId>,
     /// By term, the votes that were ever durable: whose, and for whom.
     votes: BTreeMap<u64, Vec<(NodeId, NodeId)>>,
@@ -48,8 +50,11 @@ struct Seen {
     committed: LogId,
     /// The last entry of its log; everything up to it was looked at.
     last: LogId,
-    /// What a leader knew of its voters.
+    /// What a leader knew of its voters, by id.
     matched: Vec<(NodeId, LogId)>,
+    /// Who belonged, by its log, and which of its entries said so to it.
+    members: Membership,
+    members_at: Option<LogId>,
 }
 
 impl Oracle {
@@ -80,13 +85,15 @@ impl Oracle {
         } else {
             Ok(())
         };
+        let before = seen.last;
         let entries = self.look_at_entries(raft, r, seen);
-        let peers = Self::look_at_peers(raft, r, seen, still_leads);
         let commits = if commit > seen.committed {
-            self.look_at_commit(raft, r, seen.committed.counter, still_leads, truths)
+            self.look_at_commit(raft, r, (seen.committed, before), still_leads, truths)
         } else {
             Ok(())
         };
+        let members = self.memberships.in_time(raft, &self.committed).and(self.memberships.look(raft, &self.committed));
+        let peers = Self::look_at_peers(raft, r, seen, still_leads);
         let complete = match self.committed.last().filter(|id| leads && id.epoch <= term) {
             None => Ok(()),
             Some(newest) => {
@@ -95,8 +102,12 @@ impl Oracle {
             }
         };
         (seen.term, seen.leads, seen.committed) = (term, leads, commit);
+        if seen.members_at != Some(raft.members.at()) {
+            seen.members_at = Some(raft.members.at());
+            seen.members.clone_from(self.memberships.of(raft, &self.committed));
+        }
         let own = disk.and(back).and(mono).and_then(|()| check(raft));
-        own.and(office).and(entries).and(peers).and(commits).and(complete)
+        own.and(office).and(entries).and(members).and(peers).and(commits).and(complete)
     }
 
     /// currentTerm never goes back on disk, and within a term a vote stays (section 5.2).
@@ -130,7 +141,8 @@ impl Oracle {
             self.record_vote(*voter, &truth.hard);
         }
         let votes = self.votes.get(&term).map_or(&[][..], Vec::as_slice);
-        let elected = self.voters.is_quorum(|id| votes.contains(&(id, raft.id)));
+        let members = self.memberships.of(raft, &self.committed);
+        let elected = members.configuration.is_quorum(|id| votes.contains(&(id, raft.id)));
         only.and(r.hold("R-ES", elected, || format!("leads term {term} without a quorum of durable votes: {votes:?}")))
     }
 
@@ -146,7 +158,14 @@ impl Oracle {
         for run in raft.log.cached(prev, last).unwrap_or_default() {
             for (id, payload) in run.iter() {
                 let holds = hash(&run, payload);
-                let known = *self.entries.entry(id).or_insert((prev, holds));
+                let known = match self.entries.get(&id) {
+                    Some(known) => *known,
+                    None => {
+                        self.entries.insert(id, (prev, holds));
+                        found = found.and(self.memberships.appended(raft, &run, (id, payload), &self.committed));
+                        (prev, holds)
+                    }
+                };
                 let what = || format!("{id} after {prev} differs from {id} after {} elsewhere", known.0);
                 found = found.and(r.hold("R-LM", known == (prev, holds), what));
                 prev = id;
@@ -161,8 +180,8 @@ impl Oracle {
         let voters = leader.peers.iter().filter(|p| p.member == Member::Voter);
         let mut found = Ok(());
         if still_leads {
-            // A leader's voters stay the same, in the same order.
-            for (p, (_, before)) in voters.clone().zip(&seen.matched) {
+            for p in voters.clone() {
+                let Some((_, before)) = seen.matched.iter().find(|(id, _)| *id == p.id) else { continue };
                 let what = || format!("match of {} went back from {before}", p.id);
                 found = found.and(r.hold("R-IDX", p.matched >= *before, what));
             }
@@ -172,16 +191,16 @@ impl Oracle {
         found
     }
 
-    /// What a node commits after index `before`.
+    /// What a node commits beyond what it had committed; its log ended at `last` before this turn.
     fn look_at_commit(
         &mut self,
         raft: &Raft,
         r: Rules,
-        before: u64,
+        (before, last): (LogId, LogId),
         still_leads: bool,
         truths: Truths<'_>,
     ) -> Result<(), Violation> {
-        let (commit, known) = (raft.committed, self.committed.len() as u64);
+        let (commit, known, before) = (raft.committed, self.committed.len() as u64, before.counter);
         let new = commit.counter > known;
         let mut found = Ok(());
         if still_leads || new && matches!(raft.state, State::Leader(_)) {
@@ -189,9 +208,10 @@ impl Oracle {
             found = r.hold("R-CT", commit.epoch == raft.hard.term, what);
         }
         if new {
-            let durable = |id| of(truths, id).is_some_and(|truth| vows::durable(truth, commit));
-            let what = || format!("{commit} is not durable on a quorum");
-            found = found.and(r.hold("R-DUR", self.voters.is_quorum(durable), what));
+            let has = |node, id| of(truths, node).is_some_and(|truth| vows::durable(truth, id));
+            let what =
+                || format!("{commit} is not durable on a quorum of {}", self.memberships.of(raft, &self.committed));
+            found = found.and(r.hold("R-DUR", self.memberships.commits(raft, &self.committed, last, has), what));
         }
         for index in before + 1..=commit.counter {
             let Some(id) = raft.log.at(index) else { continue };
@@ -236,7 +256,9 @@ impl Oracle {
             Message::TimeoutNow { term } => {
                 self.told.insert((*term, to));
                 let leads = self.leaders.get(term).is_none_or(|leader| *leader == from);
-                let good = leads && self.voters.contains(to);
+                let members = self.nodes.get(&from).map_or(self.memberships.first(), |seen| &seen.members);
+                let votes = members.configuration.votes(to);
+                let good = leads && votes;
                 r.hold("R-XFER", good, || {
                     format!("says {message:?} to {to}, which must be a voter, and from its leader")
                 })
@@ -253,7 +275,7 @@ impl Oracle {
 impl subject::Oracle<Raft> for Oracle {
     fn new(voters: &Voters) -> Self {
         Self {
-            voters: voters.clone(),
+            memberships: Memberships::new(voters),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -267,7 +289,8 @@ impl subject::Oracle<Raft> for Oracle {
     fn booted(&mut self, raft: &Raft, _: Member, truth: &Truth<Hard>) -> Result<(), Violation> {
         let r = Rules(raft.id);
         let hard = self.nodes.remove(&raft.id).unwrap_or_default().hard;
-        let mut seen = Seen { hard, ..Seen::default() };
+        let members = self.memberships.of(raft, &self.committed).clone();
+        let mut seen = Seen { hard, members, ..Seen::default() };
         let disk = self.look_at_disk(r, &mut seen, truth);
         let (is, was) = (&raft.hard, &truth.hard);
         let what = || format!("starts with {is:?}, and {was:?} is on disk");

@@ -30,7 +30,10 @@ impl Subject for Raft {
     }
 
     fn oracles() -> &'static [&'static str] {
-        &["R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS", "R-XFER"]
+        &[
+            "R-CONF", "R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS",
+            "R-XFER",
+        ]
     }
 
     fn marks() -> &'static [&'static str] {
@@ -58,6 +61,9 @@ fn tight(mut config: Config, rng: &mut Rng) -> Config {
     }
     if let Some(reads) = draw(1, 6) {
         config.max_pending_reads = reads;
+    }
+    if let Some(entries) = draw(0, 20) {
+        config.max_promotion_lag = entries as u64;
     }
     config.early_election = draw(0, 2) != Some(0);
     // Never both: then nothing keeps a node that hears some of the others from deposing their leader for ever.

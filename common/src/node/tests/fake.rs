@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{BodyError, Message};
 use crate::entries::{Entries, EntryKind};
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
 use crate::status::Status;
 use crate::types::{LogId, Member, Micros, NodeId, Role};
@@ -45,6 +46,7 @@ pub(super) struct Fake {
     /// Proposals are refused for this reason.
     pub(super) refuse: Option<Refusal>,
     alone: bool,
+    membership: Membership,
     hard: u64,
     seen: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl Protocol for Fake {
             snapshot: boot.snapshot,
             wake: boot.config.then_some(boot.now),
             alone: boot.config,
+            membership: boot.membership.1,
             hard: boot.hard,
             script: Vec::new(),
             mute: false,
@@ -150,7 +153,7 @@ impl Protocol for Fake {
                 self.log.compact(base);
                 self.snapshot = snapshot;
             }
-            Input::SnapshotInstalled { snapshot } => {
+            Input::SnapshotInstalled { snapshot, .. } => {
                 self.log.reset(snapshot);
                 self.committed = snapshot;
                 self.snapshot = snapshot;
@@ -165,6 +168,10 @@ impl Protocol for Fake {
 
     fn log(&self) -> &LogView {
         &self.log
+    }
+
+    fn membership(&self) -> (LogId, &Membership) {
+        (LogId::ZERO, &self.membership)
     }
 
     fn committed(&self) -> LogId {
@@ -187,6 +194,8 @@ impl Protocol for Fake {
             committed: self.committed,
             applied: LogId::ZERO,
             snapshot: self.snapshot,
+            membership: self.membership.clone(),
+            membership_at: LogId::ZERO,
             peers: Vec::new(),
         }
     }

@@ -14,9 +14,9 @@ use super::io::{ClientOut, Input, Outputs, PeerOut};
 use super::{ApplyOp, ApplyWorker, Replica, ReplicaBoot, ReplicaConfig, TraceSink};
 use crate::client::wire::{Answer, Ask, Envelope, ReadMode, Request};
 use crate::log::LogView;
+use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Effect;
-use crate::quorum::Voters;
 use crate::state_machine::{Applier, KvStore};
 use crate::storage::{LogEvent, LogOp};
 use crate::transport::{Frame, Session, channel};
@@ -46,8 +46,7 @@ impl Bench {
         let counters = Arc::new(Counters::default());
         let replica = Replica::new(ReplicaBoot {
             id: ME,
-            member: Member::Voter,
-            voters: Voters::new([ME, PEER, NodeId(3)]),
+            membership: (LogId::ZERO, Membership::of_ids([ME, PEER, NodeId(3)])),
             protocol: false,
             config,
             seed: 1,

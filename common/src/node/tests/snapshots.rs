@@ -150,7 +150,7 @@ fn a_received_snapshot_is_durable_then_the_log_starts_after_it_then_it_is_loaded
     let out = b.turn([Input::Log(LogEvent::Durable { upto: snapshot, cuts: 1 })]);
     assert!(matches!(out.apply[..], [ApplyOp::Restore { snapshot: s }] if s == snapshot));
     assert!(!b.replica.core.saw("Durable") && !b.replica.core.saw("SnapshotInstalled"));
-    b.turn([Input::Apply(ApplyEvent::Restored { snapshot })]);
+    b.turn([Input::Apply(ApplyEvent::Restored { snapshot, membership: None })]);
     assert!(b.replica.core.saw("SnapshotInstalled"));
     assert_eq!((b.replica.handed(), b.counters.snapshots_installed.get()), (snapshot, 1));
     // What follows is applied on top of it.
@@ -174,7 +174,7 @@ fn a_snapshot_whose_tail_stays_does_not_restart_the_log() {
         Input::Log(LogEvent::Compacted { base: id(4, 2) }),
     ]);
     assert!(b.replica.core.saw("Durable") && !b.replica.core.saw("Compacted"));
-    b.turn([Input::Apply(ApplyEvent::Restored { snapshot })]);
+    b.turn([Input::Apply(ApplyEvent::Restored { snapshot, membership: None })]);
     assert!(b.replica.core.saw("SnapshotInstalled"));
 }
 

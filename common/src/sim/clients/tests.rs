@@ -202,7 +202,7 @@ impl Server {
                     self.reply(now, conn, id, Answer::Read { at }, body);
                 }
             }
-            Ask::Status | Ask::Transfer { .. } => {
+            Ask::Status | Ask::Transfer { .. } | Ask::Change { .. } => {
                 self.reply(now, conn, id, Answer::Refused(Refusal::Busy), Bytes::new());
             }
             Ask::Log { .. } => self.reply(now, conn, id, Answer::Log(Vec::new()), Bytes::new()),

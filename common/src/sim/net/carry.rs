@@ -266,9 +266,7 @@ impl Net {
         if let (State::Open, Some(reason)) = (was, reason) {
             let session = Session { peer: NodeId(peer as u64), number };
             self.say(me, PeerEvent::Down { session, reason }, now);
-            if end == 0 {
-                self.redial(me, peer, now);
-            }
+            self.redial(me, peer, now);
         }
         self.retire(slot);
     }

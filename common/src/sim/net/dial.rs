@@ -8,11 +8,78 @@ use super::carry::{RETRANSMIT_US, exponential};
 use super::conn::{Cargo, Conn, Dir, End, State};
 use super::faults::Kind;
 use super::{DownReason, Micros, Net, NodeId, PeerEvent, Session, What};
+use crate::membership::Membership;
+use crate::quorum::Voters;
 use crate::rng::Rng;
 use crate::transport::handshake::{self, HandshakeError};
 use crate::types::Member;
 
+/// The longest patience, in longest pauses before dialling again. The shortest is half of it.
+const PATIENCE: u64 = 8;
+
+/// How a node dials a voter with which it has no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    AtOnce,
+    /// Only when the other has not called for long: it may not know of this one.
+    Patiently,
+}
+
 impl Net {
+    /// Whether and how a node dials another, by what it knows of the members.
+    pub(super) fn wish(&self, from: usize, to: usize) -> Option<Wish> {
+        let host = &self.hosts[from];
+        let (me, voter) = (NodeId(from as u64), NodeId(to as u64));
+        if me == voter || !host.voters.contains(voter) {
+            // Learners call voters. But one that was a voter and missed its demotion may wait to be called.
+            let waits = me != voter && self.member(from) == Member::Voter && host.learners.contains(voter);
+            return (host.changed && waits).then_some(Wish::Patiently);
+        }
+        let at_once = handshake::dials_at_once(me, self.member(from), voter);
+        if at_once { Some(Wish::AtOnce) } else { host.changed.then_some(Wish::Patiently) }
+    }
+
+    /// A replica says who belongs to the cluster. Whom its node already takes for a voter, and dials as it should, is left
+    /// alone.
+    pub(super) fn follow(&mut self, me: usize, membership: &Membership, now: Micros) {
+        let configuration = &membership.configuration;
+        let voters = Voters::new(configuration.members().into_iter().filter(|id| configuration.votes(*id)));
+        let learners = Voters::new(configuration.learners().iter().copied());
+        let member = membership.member(NodeId(me as u64));
+        if (&self.hosts[me].voters, &self.hosts[me].learners) == (&voters, &learners) && self.member(me) == member {
+            return;
+        }
+        for voter in voters.ids().iter().chain(learners.ids()) {
+            self.place(*voter);
+        }
+        let before: Vec<Option<Wish>> = (0..self.dim).map(|to| self.wish(me, to)).collect();
+        let host = &mut self.hosts[me];
+        (host.voters, host.learners, host.changed) = (voters, learners, true);
+        if let Some(identity) = &mut host.me {
+            identity.member = member;
+        }
+        for (to, before) in before.into_iter().enumerate() {
+            let wish = self.wish(me, to);
+            if wish == before {
+                continue;
+            }
+            // Whatever dialling was in progress is void.
+            let link = self.link_mut(me, to);
+            link.turn = link.turn.wrapping_add(1);
+            link.due = false;
+            match wish.filter(|_| !self.is_up(me, to)) {
+                Some(Wish::AtOnce) => self.dial_later(me, to, now),
+                Some(Wish::Patiently) => self.redial(me, to, now),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether a node has a session with a peer.
+    fn is_up(&self, me: usize, peer: usize) -> bool {
+        self.link(me, peer).current.is_some()
+    }
+
     /// Dials at this time. Whatever dialling of this pair was in progress is void.
     pub(super) fn dial_later(&mut self, from: usize, to: usize, at: Micros) {
         let link = self.link_mut(from, to);
@@ -21,11 +88,16 @@ impl Net {
         self.push(at, What::Dial { from: from as u16, to: to as u16, turn });
     }
 
-    /// Dials again after the pause that keeps nodes from dialling all at once.
+    /// Dials again, if it is to, after the pause that keeps nodes from dialling all at once.
     pub(super) fn redial(&mut self, from: usize, to: usize, now: Micros) {
         let attempts = self.link(from, to).attempts;
-        let draw = self.streams.draw("redial", [from as u64, to as u64, attempts]);
         let most = self.shape.redial_us.max(2);
+        let (name, most) = match self.wish(from, to) {
+            Some(Wish::AtOnce) => ("redial", most),
+            Some(Wish::Patiently) => ("patience", most * PATIENCE),
+            None => return,
+        };
+        let draw = self.streams.draw(name, [from as u64, to as u64, attempts]);
         let pause = Rng::new(draw).between(most / 2, most);
         self.dial_later(from, to, now.after(Micros(pause)));
     }
@@ -60,7 +132,8 @@ impl Net {
     }
 
     pub(super) fn dial(&mut self, from: usize, to: usize, turn: u32, now: Micros) {
-        if !self.is_dialling(from, to, turn) {
+        // When the session that it has meanwhile is over, it will dial again.
+        if !self.is_dialling(from, to, turn) || self.is_up(from, to) {
             return;
         }
         self.link_mut(from, to).attempts += 1;
@@ -118,7 +191,8 @@ impl Net {
 
     /// The dialler hears the answer, and has its session.
     pub(super) fn answered(&mut self, from: usize, to: usize, turn: u32, now: Micros) {
-        if !self.is_dialling(from, to, turn) {
+        // If the other has come by itself meanwhile, that session is as good.
+        if !self.is_dialling(from, to, turn) || self.is_up(from, to) {
             return;
         }
         let (number, life) = self.link(from, to).offer;
@@ -134,7 +208,8 @@ impl Net {
             End { node: to, state: State::Shaking, number, member: theirs },
         ];
         let slot = self.open(ends, now);
-        self.link_mut(from, to).current = Some(slot);
+        let link = self.link_mut(from, to);
+        (link.current, link.last) = (Some(slot), own);
         let session = Session { peer: NodeId(to as u64), number: own };
         self.say(from, PeerEvent::Up { session, member: theirs }, now);
         self.dispatch(slot, 0, Cargo::Confirm, now);
@@ -177,7 +252,7 @@ impl Net {
     /// newer one has its place.
     pub(super) fn accept(&mut self, slot: u32, sent: Micros, now: Micros) -> bool {
         let [caller, called] = &self.conn(slot).ends;
-        let (from, to, number, member) = (caller.node, called.node, called.number, caller.member);
+        let (from, to, mut number, member) = (caller.node, called.node, called.number, caller.member);
         if let Some(old) = self.link(to, from).current
             && let Some(end) = self.conn(old).end_of(to)
         {
@@ -187,8 +262,15 @@ impl Net {
             }
             self.end(old, end, Some(DownReason::Replaced), now);
         }
-        self.conn_mut(slot).ends[1].state = State::Open;
-        self.link_mut(to, from).current = Some(slot);
+        if number < self.link(to, from).last {
+            // A session that it dialled itself came and went since the caller came.
+            self.hosts[to].sessions += 1;
+            number = self.hosts[to].sessions;
+        }
+        let end = &mut self.conn_mut(slot).ends[1];
+        (end.state, end.number) = (State::Open, number);
+        let link = self.link_mut(to, from);
+        (link.current, link.last) = (Some(slot), number);
         let session = Session { peer: NodeId(from as u64), number };
         self.say(to, PeerEvent::Up { session, member }, sent);
         true

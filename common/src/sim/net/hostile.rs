@@ -78,8 +78,6 @@ impl Net {
         let called = self.place(to)?;
         let host = &self.hosts[called];
         let me = host.me.as_ref().filter(|_| host.on && !host.paused)?;
-        let other = |member| if member == Member::Voter { Member::Observer } else { Member::Voter };
-        let member = if lie == Some(Lie::Member) { other(member) } else { member };
         let mut caller = self.identity(if lie == Some(Lie::Cluster) { "another" } else { CLUSTER }, from, member);
         if lie == Some(Lie::Protocol) {
             caller.protocol.push('x');

@@ -43,13 +43,14 @@ use std::sync::Arc;
 pub use port::Port;
 
 use self::conn::{Conn, State};
+use self::dial::Wish;
 use self::faults::{Bites, Faults};
 use super::plan::{Death, NetShape};
 use super::stream::Streams;
 use super::subject::Violation;
 use crate::metrics::Counters;
 use crate::quorum::Voters;
-use crate::transport::handshake::{Identity, dials};
+use crate::transport::handshake::Identity;
 use crate::transport::{DownReason, Frame, FrameLimits, PeerEvent, PeerLimits, QueueLimits, Session};
 use crate::types::{Member, Micros, NodeId};
 
@@ -76,6 +77,7 @@ pub struct Net {
     streams: Streams,
     shape: NetShape,
     protocol: String,
+    /// With which the cluster begins: what every process takes for the voters until its replica says otherwise.
     voters: Voters,
     frames: FrameLimits,
     queue: QueueLimits,
@@ -105,6 +107,11 @@ struct Host {
     on: bool,
     paused: bool,
     me: Option<Identity>,
+    /// Whom its replica takes for voters, and for learners that belong.
+    voters: Voters,
+    learners: Voters,
+    /// That has not always been so, since the process started: others may take others for voters.
+    changed: bool,
     /// Counts processes.
     life: u64,
     /// The number of its last session; goes on over restarts, so that a late event never fits a new session.
@@ -120,6 +127,8 @@ struct Link {
     blocked: Option<Micros>,
     /// The connection of the session that the sending node has with the other.
     current: Option<u32>,
+    /// The number of the last session that the sending node had with the other.
+    last: u64,
     /// The dialling in progress; what belongs to an earlier one is void.
     turn: u32,
     /// The dialler was paused when it should have gone on.
@@ -195,7 +204,8 @@ impl Net {
         }
     }
 
-    /// The process of a node has started: it listens, and dials whom it must. Does nothing while it runs already.
+    /// The process of a node has started: it listens, and dials the voters of its settings as it must. Does nothing while it
+    /// runs already.
     pub fn join(&mut self, id: NodeId, member: Member, now: Micros) {
         self.clock = now;
         let Some(me) = self.place(id) else { return };
@@ -203,16 +213,17 @@ impl Net {
             return;
         }
         let identity = self.identity(CLUSTER, id, member);
+        let voters = self.voters.clone();
         let host = &mut self.hosts[me];
         (host.on, host.paused, host.me) = (true, false, Some(identity));
+        (host.voters, host.learners, host.changed) = (voters, Voters::default(), false);
         host.life += 1;
         for peer in 0..self.dim {
             self.refresh(me, peer, now);
         }
         self.refuse_the_forgotten(me, now);
         for voter in self.voters.ids().to_vec() {
-            if voter != id
-                && dials(id, member, voter, Member::Voter)
+            if self.wish(me, voter.0 as usize) == Some(Wish::AtOnce)
                 && let Some(to) = self.place(voter)
             {
                 self.dial_later(me, to, now);
@@ -392,7 +403,7 @@ impl Net {
 
     fn identity(&self, cluster: &str, id: NodeId, member: Member) -> Identity {
         let (cluster, protocol) = (cluster.to_owned(), self.protocol.clone());
-        Identity { cluster, protocol, id, member, voters: self.voters.clone() }
+        Identity { cluster, protocol, id, member }
     }
 
     fn push(&mut self, at: Micros, what: What) {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::conn::{End, State};
 use super::{DownReason, Micros, Net, NodeId, Session};
+use crate::membership::Membership;
 use crate::transport::Network;
 
 /// A node's side of the network at one moment. What was queued and not flushed waits for the next flush.
@@ -61,6 +62,12 @@ impl Network for Port<'_> {
             }
         }
         self.net.dirty = dirty;
+    }
+
+    fn members(&mut self, membership: &Membership) {
+        if let Some(me) = self.me {
+            self.net.follow(me, membership, self.now);
+        }
     }
 
     fn disconnect(&mut self, session: Session, reason: &'static str) {

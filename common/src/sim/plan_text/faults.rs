@@ -5,11 +5,11 @@ use std::fmt;
 use super::numbers::{Unit, span_text};
 use super::words::Words;
 use super::{MAX_SPAN, MAX_TARGETS, PlanError};
-use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Target};
+use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Make, Target};
 use crate::types::{Micros, NodeId};
 
 /// The name of every kind of fault: the word in a plan, in counts, in documentation.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 28] = [
     "kill",
     "power-loss",
     "blackout",
@@ -37,6 +37,7 @@ pub const KINDS: [&str; 27] = [
     "drift",
     "jump",
     "transfer",
+    "change",
 ];
 
 const CALLS: [(DiskCall, &str); 6] = [
@@ -55,13 +56,10 @@ const BYTES: [(Hostile, &str); 4] = [
     (Hostile::WrongLength, "wrong-length"),
 ];
 
-const LIES: [(Lie, &str); 5] = [
-    (Lie::Cluster, "cluster"),
-    (Lie::Protocol, "protocol"),
-    (Lie::Version, "version"),
-    (Lie::Called, "called"),
-    (Lie::Member, "member"),
-];
+const LIES: [(Lie, &str); 4] =
+    [(Lie::Cluster, "cluster"), (Lie::Protocol, "protocol"), (Lie::Version, "version"), (Lie::Called, "called")];
+
+const MAKES: [(Make, &str); 3] = [(Make::Voter, "voter"), (Make::Learner, "learner"), (Make::Gone, "gone")];
 
 const MAX_NTH: u64 = 1_000_000;
 const MAX_BYTES: u64 = 1 << 30;
@@ -99,6 +97,7 @@ impl Fault {
             Self::Drift { .. } => "drift",
             Self::Jump { .. } => "jump",
             Self::Transfer { .. } => "transfer",
+            Self::Change { .. } => "change",
         }
     }
 
@@ -119,6 +118,7 @@ impl Fault {
         match self {
             Self::CrashAll { .. } => Vec::new(),
             Self::Transfer { to } => to.iter().copied().collect(),
+            Self::Change { make } => make.iter().map(|(_, target)| *target).collect(),
             Self::Crash { node, .. }
             | Self::Pause { node, .. }
             | Self::Stall { node, .. }
@@ -179,7 +179,8 @@ impl Fault {
             | Self::BitRot { .. }
             | Self::LostWrite { .. }
             | Self::Misdirect { .. }
-            | Self::Transfer { .. } => None,
+            | Self::Transfer { .. }
+            | Self::Change { .. } => None,
         }
     }
 
@@ -198,6 +199,7 @@ impl Fault {
                 number("nodes", from.len() as u64, 1, MAX_TARGETS as u64)?;
                 number("nodes", to.len() as u64, 1, MAX_TARGETS as u64)
             }
+            Self::Change { make } => number("members", make.len() as u64, 1, MAX_TARGETS as u64),
             Self::Loss { per_mille, .. }
             | Self::Duplicate { per_mille, .. }
             | Self::Reorder { per_mille, .. }
@@ -230,6 +232,7 @@ impl Fault {
                 w.keyword("to")?;
                 Ok(Self::Transfer { to: w.target_or_any()? })
             }
+            "change" => Ok(Self::Change { make: w.makes(&MAKES)? }),
             _ => {
                 let node = w.target()?;
                 Self::read_node(kind, node, w)
@@ -362,6 +365,10 @@ impl fmt::Display for Fault {
             Self::Jump { node, by } => write!(f, "{kind} {node} by {}", s(by)),
             Self::Transfer { to: Some(to) } => write!(f, "{kind} to {to}"),
             Self::Transfer { to: None } => write!(f, "{kind} to any"),
+            Self::Change { make } => {
+                let all: Vec<_> = make.iter().map(|(m, t)| format!("{}={t}", name_of(&MAKES, *m))).collect();
+                write!(f, "{kind} {}", all.join(","))
+            }
         }
     }
 }

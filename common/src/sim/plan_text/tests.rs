@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sim::plan::{Death, DiskCall, Hostile, Lie};
+use crate::sim::plan::{Death, DiskCall, Hostile, Lie, Make};
 use crate::sim::swarm;
 
 const SHORT: &str = "\
@@ -187,7 +187,8 @@ fn fault() -> impl Strategy<Value = Fault> {
             23 => Fault::Jump { node, by: span },
             24 => Fault::Hostile { from: node, to, bytes: Hostile::TooLong },
             25 => Fault::Stranger { from: node, to, lie: Lie::Called },
-            _ => Fault::Transfer { to: (nth > 2).then_some(node) },
+            26 => Fault::Transfer { to: (nth > 2).then_some(node) },
+            _ => Fault::Change { make: vec![(Make::Voter, node), (Make::Gone, to)] },
         },
     )
 }

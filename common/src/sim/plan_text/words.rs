@@ -2,7 +2,7 @@
 
 use super::numbers::{Unit, decimal, read_span};
 use super::{MAX_TARGETS, PlanError};
-use crate::sim::plan::Target;
+use crate::sim::plan::{Make, Target};
 use crate::types::{Micros, NodeId};
 
 /// The words of a line that are still to be read.
@@ -82,6 +82,21 @@ impl<'a> Words<'a> {
         let allowed = format!("1 to {MAX_TARGETS} nodes or roles such as n1,leader,other0");
         self.read("nodes", &allowed, |w| {
             let all: Option<Vec<_>> = w.split(',').take(MAX_TARGETS + 1).map(target).collect();
+            all.filter(|t| t.len() <= MAX_TARGETS)
+        })
+    }
+
+    /// What is to become of whom, with commas.
+    pub(super) fn makes(&mut self, names: &[(Make, &str)]) -> Result<Vec<(Make, Target)>, PlanError> {
+        let words = names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join("=…, ");
+        let allowed = format!("1 to {MAX_TARGETS} of {words}=…, such as voter=n4,gone=leader");
+        self.read("members", &allowed, |w| {
+            let one = |part: &str| {
+                let (name, node) = part.split_once('=')?;
+                let make = names.iter().find(|(_, n)| *n == name)?.0;
+                Some((make, target(node)?))
+            };
+            let all: Option<Vec<_>> = w.split(',').take(MAX_TARGETS + 1).map(one).collect();
             all.filter(|t| t.len() <= MAX_TARGETS)
         })
     }

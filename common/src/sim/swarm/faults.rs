@@ -2,7 +2,7 @@
 
 use super::{log, log_span, one_in};
 use crate::rng::Rng;
-use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Shape, Target, Timed};
+use crate::sim::plan::{Death, DiskCall, Fault, Hostile, Lie, Make, Shape, Target, Timed};
 use crate::sim::plan_text::KINDS;
 use crate::sim::stream::Streams;
 use crate::types::{Micros, NodeId};
@@ -13,7 +13,7 @@ const CALLS: [DiskCall; 6] =
     [DiskCall::Read, DiskCall::Write, DiskCall::Sync, DiskCall::SyncDir, DiskCall::Create, DiskCall::Rename];
 
 const BYTES: [Hostile; 4] = [Hostile::Garbage, Hostile::TooLong, Hostile::BrokenOff, Hostile::WrongLength];
-const LIES: [Lie; 5] = [Lie::Cluster, Lie::Protocol, Lie::Version, Lie::Called, Lie::Member];
+const LIES: [Lie; 4] = [Lie::Cluster, Lie::Protocol, Lie::Version, Lie::Called];
 
 /// Each kind with probability 1/2, and as often as it comes.
 pub(super) fn draw(shape: &Shape, streams: Streams) -> Vec<Timed> {
@@ -94,6 +94,7 @@ impl Maker<'_> {
                 let call = CALLS[rng.between(0, CALLS.len() as u64) as usize];
                 Fault::DiskError { node, call, nth: log(rng, 1, 200) }
             }
+            "change" => self.change(rng),
             "transfer" => Fault::Transfer { to: one_in(rng, 2).then_some(node) },
             "short-write" => Fault::ShortWrite { node, nth: log(rng, 1, 200) },
             "disk-full" => Fault::DiskFull { node, bytes: log(rng, 512, 256 << 10), span },
@@ -106,6 +107,14 @@ impl Maker<'_> {
         }
     }
 
+    /// One to three nodes are to be something else, most often voters.
+    fn change(&self, rng: &mut Rng) -> Fault {
+        let n = [1, 1, 1, 2, 2, 3][rng.between(0, 6) as usize];
+        let makes = [Make::Voter, Make::Voter, Make::Voter, Make::Learner, Make::Gone];
+        let one = |rng: &mut Rng| (makes[rng.between(0, 5) as usize], self.target(rng));
+        Fault::Change { make: (0..n).map(|_| one(rng)).collect() }
+    }
+
     fn link(&self, kind: &str, rng: &mut Rng) -> Vec<Fault> {
         let Some((from, to)) = self.pair(rng) else { return Vec::new() };
         let span = self.span(rng);
@@ -113,7 +122,7 @@ impl Maker<'_> {
         vec![match kind {
             "reset" => Fault::Reset { a: from, b: to },
             "hostile" => Fault::Hostile { from, to, bytes: BYTES[per_mille(4) as usize % 4] },
-            "stranger" => Fault::Stranger { from, to, lie: LIES[per_mille(5) as usize % 5] },
+            "stranger" => Fault::Stranger { from, to, lie: LIES[per_mille(4) as usize % 4] },
             "loss" => Fault::Loss { from, to, per_mille: per_mille(300), span },
             "duplicate" => Fault::Duplicate { from, to, per_mille: per_mille(500), span },
             "reorder" => Fault::Reorder { from, to, per_mille: per_mille(300), span },

@@ -65,8 +65,27 @@ fn steady(shape: &Shape, fault: &Fault) -> bool {
     }
 }
 
+/// Where members change nobody can say beforehand who votes when; of two voters, one always has what the other lost.
+fn one_victim_where_members_change(all: &mut Vec<Timed>) {
+    if !all.iter().any(|t| changes_members(&t.fault)) {
+        return;
+    }
+    let victim = all.iter().filter(|t| t.fault.destroys()).flat_map(|t| t.fault.nodes()).min();
+    all.retain(|t| !t.fault.destroys() || t.fault.nodes().first() == victim.as_ref());
+}
+
+fn changes_members(fault: &Fault) -> bool {
+    matches!(fault, Fault::Change { .. })
+}
+
 /// Whether what destroys confirmed bytes strikes fewer than half of the voters in this plan, whoever leads when it does.
 pub fn minority_struck(plan: &Plan) -> bool {
+    if plan.faults.iter().any(|t| changes_members(&t.fault)) {
+        let mut struck = plan.faults.iter().filter(|t| t.fault.destroys());
+        let first = struck.next().map(|t| t.fault.targets());
+        return first
+            .is_none_or(|first| matches!(first[..], [Target::Node(_)]) && struck.all(|t| t.fault.targets() == first));
+    }
     let mut victims = Vec::new();
     for target in plan.faults.iter().filter(|t| t.fault.destroys()).flat_map(|t| t.fault.targets()) {
         match target {
@@ -102,6 +121,7 @@ fn draw(shape: &mut Shape, seed: u64) -> Vec<Timed> {
         }
     }
     all.retain(|t| steady(shape, &t.fault));
+    one_victim_where_members_change(&mut all);
     all.truncate(MAX_FAULTS);
     all.sort_by_key(|t| t.at);
     all

@@ -1,5 +1,6 @@
 //! Faults that come together, as they did in failures that were reported, in two plans of three, each in one of six.
 
+mod churn;
 mod rare;
 
 use super::faults::victims;
@@ -13,7 +14,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 25] = [
+const ALL: [(&str, Scenario); 27] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -39,6 +40,8 @@ const ALL: [(&str, Scenario); 25] = [
     ("crash-in-discovery", rare::crash_in_discovery),
     ("handover", handover),
     ("late-handover", late_handover),
+    ("rolling-replacement", churn::rolling_replacement),
+    ("split-sets", churn::split_sets),
 ];
 
 /// The scenarios of a plan. Some of them change limits and the load, and whether clocks can be trusted.

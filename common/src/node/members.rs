@@ -1,0 +1,73 @@
+//! Who belongs to the cluster, for the network: whom to call.
+//!
+//! A node counts by what its own log says and nothing else. But to be sent the rest of the log it must reach those who lead
+//! now, and whoever was away long enough knows none of them: it calls those that belonged before. They may not belong any
+//! more themselves; what they know of later members they tell, and it is believed for calling only. Nothing is said where
+//! no entry ever changed anything.
+
+use super::forward::Relay;
+use super::replica::Replica;
+use crate::mark;
+use crate::membership::{MAX_MEMBERS, Membership};
+use crate::protocol::Protocol;
+use crate::transport::Session;
+use crate::types::LogId;
+use bytes::Bytes;
+
+use super::io::PeerOut;
+
+/// What was told, and to whom.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The entry by which this node counted as of the last turn.
+    own: Option<LogId>,
+    /// A later one that a peer told of.
+    told: Option<(LogId, Membership)>,
+    /// What the network goes by.
+    shown: Option<LogId>,
+}
+
+impl<P: Protocol> Replica<P> {
+    /// At the end of a turn: tells the network when the members are others than it knows, and peers when this node goes by
+    /// others than before.
+    pub(super) fn flush_members(&mut self) {
+        let (since, membership) = self.core.membership();
+        if self.known.own == Some(since) && self.known.told.is_none() {
+            return;
+        }
+        let membership = membership.clone();
+        if self.known.own != Some(since) {
+            self.known.own = Some(since);
+            if since > LogId::ZERO {
+                self.tracer.note("members", || [("members", membership.to_string().into())]);
+            }
+            for session in self.peers.all() {
+                self.tell_members(session);
+            }
+        }
+        self.known.told.take_if(|(at, _)| *at <= since);
+        let (at, best) = self.known.told.clone().unwrap_or((since, membership));
+        if self.known.shown != Some(at) {
+            self.known.shown = Some(at);
+            self.out.peers.push(PeerOut::Members(best));
+        }
+    }
+
+    /// Tells a peer who belongs, if an entry says so here.
+    pub(super) fn tell_members(&mut self, session: Session) {
+        let (at, membership) = self.core.membership();
+        if at > LogId::ZERO {
+            let membership = membership.clone();
+            self.relay(session, Relay::Members { at, membership }, Bytes::new());
+        }
+    }
+
+    /// A peer says who belongs.
+    pub(super) fn told_members(&mut self, at: LogId, membership: Membership) {
+        let known = self.known.told.as_ref().map_or(self.core.membership().0, |(at, _)| *at);
+        if at > known && membership.configuration.members().len() <= MAX_MEMBERS {
+            mark!("common/node/members#told_members.later");
+            self.known.told = Some((at, membership));
+        }
+    }
+}
