@@ -35,6 +35,10 @@ pub struct Config {
     /// them off. All nodes must have the same, and the same `election_timeout_ms`. At most 500,000. See
     /// [`lease`](crate::lease).
     pub max_clock_drift_ppm: u64,
+    /// A disk that has something to do and finishes nothing for so long, in milliseconds, is stalled: a leader hands its
+    /// office over, and nobody stands for election. Well above what the slowest sound disk needs for one write. 0 turns
+    /// this off, otherwise 10 ms to one hour. See [`stall`](crate::stall).
+    pub disk_stall_ms: u64,
     /// The most payload bytes in one AppendEntries (but always at least one entry). 1 to 64 MiB.
     pub max_batch_bytes: usize,
     /// The most AppendEntries with entries sent to one peer and not acknowledged. At the limit that peer waits, nobody
@@ -67,6 +71,7 @@ impl Default for Config {
             early_election: true,
             priority: 100,
             max_clock_drift_ppm: 0,
+            disk_stall_ms: 400,
             max_batch_bytes: 1 << 20,
             max_inflight_messages: 256,
             max_inflight_bytes: 16 << 20,
@@ -97,6 +102,9 @@ impl Config {
         const MIB: u64 = 1 << 20;
         within("priority", self.priority, 0, 100, "100")?;
         within("max_clock_drift_ppm", self.max_clock_drift_ppm, 0, 500_000, "one half")?;
+        if self.disk_stall_ms > 0 {
+            within("disk_stall_ms", self.disk_stall_ms, 10, 3_600_000, "one hour; 0 turns it off")?;
+        }
         within("heartbeat_ms", self.heartbeat_ms, 1, self.election_timeout_ms / 2, "half of election_timeout_ms")?;
         within("election_timeout_ms", self.election_timeout_ms, 2, 3_600_000, "one hour")?;
         let spread = self.election_timeout_ms + 1;
@@ -184,9 +192,10 @@ mod tests {
     #[test]
     fn every_limit_is_checked() {
         type Break = fn(&mut Config);
-        let broken: [(&str, Break); 12] = [
+        let broken: [(&str, Break); 13] = [
             ("priority", |c| c.priority = 101),
             ("max_clock_drift_ppm", |c| c.max_clock_drift_ppm = 500_001),
+            ("disk_stall_ms", |c| c.disk_stall_ms = 9),
             ("heartbeat_ms", |c| c.heartbeat_ms = 0),
             ("election_timeout_max_ms", |c| c.election_timeout_max_ms = c.election_timeout_ms),
             ("max_batch_bytes", |c| c.max_batch_bytes = 0),

@@ -90,6 +90,8 @@ pub struct Raft {
     pub(crate) handover: Option<Handover>,
     /// A change of members that is not answered.
     pub(crate) changing: Option<Changing>,
+    /// Since when the disk has something to do and has finished nothing: see [`stall`](crate::stall).
+    pub(crate) disk_since: Option<Micros>,
     halted: bool,
 }
 
@@ -254,6 +256,7 @@ impl Protocol for Raft {
             waited: 0,
             handover: None,
             changing: None,
+            disk_since: None,
             halted: false,
         };
         // The only voter there is waits for nobody.
@@ -277,6 +280,7 @@ impl Protocol for Raft {
             self.save_at_start = false;
             self.save_hard(fx);
         }
+        let finished = matches!(input, Input::Durable { .. } | Input::HardSaved | Input::SnapshotInstalled { .. });
         match input {
             Input::Tick => self.tick(fx),
             Input::PeerUp { peer, .. } => self.peer_up(peer, fx),
@@ -299,6 +303,7 @@ impl Protocol for Raft {
             Input::SnapshotInstalled { snapshot, membership } => self.snapshot_installed(snapshot, membership, fx),
             Input::SnapshotRefused { snapshot } => self.snapshot_refused(snapshot, fx),
         }
+        self.watch_disk(finished);
         let found = if look_at_all { invariants::check(self) } else { invariants::check_node(self) };
         // With a seeded bug the node goes on, so that the oracles have to find it.
         if let Err(broken) = found
@@ -318,7 +323,7 @@ impl Protocol for Raft {
             State::Leader(leader) => leader.heartbeat_due.min(leader.check_due),
             _ => self.election_due,
         };
-        Some(self.transfer_due().map_or(due, |transfer| transfer.min(due)))
+        [Some(due), self.transfer_due(), self.stall_due()].into_iter().flatten().min()
     }
 
     fn log(&self) -> &LogView {
@@ -413,6 +418,7 @@ impl Raft {
         if self.transfer_due().is_some_and(|due| self.now >= due) {
             self.transfer_timeout(fx);
         }
+        self.leave_stalled_disk(fx);
         if let State::Leader(leader) = &self.state {
             let (check, beat) = (self.now >= leader.check_due, self.now >= leader.heartbeat_due);
             if check {

@@ -84,10 +84,10 @@ impl Raft {
     }
 
     /// Whether it may stand for election. A snapshot on its way into the log forbids appending the no-op; a term not yet
-    /// durable forbids the next one.
+    /// durable forbids the next one, and a disk that does not answer any.
     pub(crate) fn may_stand(&self) -> bool {
         let votes = self.members.may_stand(self.id) || mutant!("R27");
-        votes && self.installing.is_none() && self.unsaved == 0
+        votes && self.installing.is_none() && self.unsaved == 0 && (!self.disk_is_stalled() || mutant!("R81"))
     }
 
     /// Without a leader in the same term.

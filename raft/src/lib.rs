@@ -7,6 +7,7 @@
 //! | [`core`](mod@core) | the state, the dispatch of inputs, the effects |
 //! | [`election`] | terms, votes, pre-vote, check-quorum |
 //! | [`transfer`] | handing leadership over |
+//! | [`stall`] | a leader whose disk has stopped answering |
 //! | [`recovery`] | which index a peer needs: probing, conflict hints, truncation |
 //! | [`snapshot`] | InstallSnapshot |
 //! | [`broadcast`] | append, acknowledge, the commit rule |
@@ -64,6 +65,7 @@ pub mod read;
 pub mod reconfig;
 pub mod recovery;
 pub mod snapshot;
+pub mod stall;
 #[cfg(test)]
 mod testing;
 pub mod transfer;

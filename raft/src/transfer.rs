@@ -33,7 +33,8 @@ use crate::message::Message;
 /// A transfer under way; also for the time between the end of this node's office and the word of the next leader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Handover {
-    id: u64,
+    /// Who asked; nobody if the leader wants it so itself: see [`stall`](crate::stall).
+    id: Option<u64>,
     pub(crate) to: NodeId,
     /// The term in which this node led.
     pub(crate) term: u64,
@@ -53,6 +54,11 @@ impl Raft {
                 return fx.push(Effect::TransferAnswer { id, answer: Err(why) });
             }
         };
+        self.hand_over(Some(id), to, fx);
+    }
+
+    /// Begins to hand leadership over to `to`.
+    pub(crate) fn hand_over(&mut self, id: Option<u64>, to: NodeId, fx: &mut Effects<Self>) {
         fx.trace("raft/transfer#transfer", "Raft thesis 3.10", || note("transfer_begins", to));
         let due = self.now.after(self.config.election_timeout());
         self.handover = Some(Handover { id, to, term: self.hard.term, due, told: false });
@@ -142,7 +148,9 @@ impl Raft {
         self.handover = None;
         let over = if answer.is_ok() { "raft/transfer#led_by.the_heir" } else { "raft/transfer#led_by.another" };
         fx.mark(over);
-        fx.push(Effect::TransferAnswer { id, answer });
+        if let Some(id) = id {
+            fx.push(Effect::TransferAnswer { id, answer });
+        }
     }
 
     /// Gives the transfer up; this leader takes proposals again.
@@ -157,7 +165,9 @@ impl Raft {
         }
         if let Some(Handover { id, to, .. }) = self.handover.take() {
             fx.trace("raft/transfer#give_up_transfer", "Raft thesis 3.10", || note("transfer_given_up", to));
-            fx.push(Effect::TransferAnswer { id, answer: Err(Refusal::NotTransferred(why.to_owned())) });
+            if let Some(id) = id {
+                fx.push(Effect::TransferAnswer { id, answer: Err(Refusal::NotTransferred(why.to_owned())) });
+            }
             self.members_committed(fx);
         }
     }
@@ -169,9 +179,12 @@ impl Raft {
 
     /// It has had its time.
     pub(crate) fn transfer_timeout(&mut self, fx: &mut Effects<Self>) {
-        if let Some(Handover { to, told, .. }) = self.handover {
+        if let Some(Handover { id, to, told, .. }) = self.handover {
             let said = if told { "did not take office in time" } else { "did not become level in time" };
             self.give_up_transfer(&format!("{to} {said}"), fx);
+            if id.is_none() {
+                self.heir_is_late(fx);
+            }
         }
     }
 }

@@ -258,5 +258,5 @@ macro_rules! scripts {
 
 scripts! {
     check_quorum, commit_needs_disks, election, figure_7, figure_8, learner, lease, probing, read_index, rejoin, snapshot, split_vote,
-    transfer, members, members_crash,
+    stalled_disk, transfer, members, members_crash,
 }

@@ -348,7 +348,7 @@ impl<P: Subject> World<'_, P> {
     }
 
     /// What the disk was at when it stalled is done now.
-    fn unstall(&mut self, host: usize) {
+    pub(super) fn unstall(&mut self, host: usize) {
         let h = &self.hosts[host];
         let Some(running) = h.running.as_ref().filter(|_| h.stalled == 0) else { return };
         let life = h.life;

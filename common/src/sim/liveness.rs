@@ -9,6 +9,7 @@
 //! | L2 | every operation that clients retry is answered within 30 more, and 20 retries of a patient client; while entries are committed, ten times that |
 //! | L3 | every node that runs has applied the same entries, within 60 more |
 //! | L5 | who asked for leadership to be handed over was told how that went; and where it is offered, it can be done now |
+//! | L6 | the leader's disk stalls: where leaders give up their office at that, another leads, follows and commits within 10 patiences and the time that a disk may stall |
 //! | L7 | every change of members that was asked for is answered; and where it is offered, one can be made now |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
@@ -74,6 +75,12 @@ impl<P: Subject> World<'_, P> {
         }
         if let Err(what) = self.hands_over(unit) {
             return self.dead("L5", &what, fits(self));
+        }
+        if let Err(what) = self.leaves_a_stalled_disk(unit) {
+            return self.dead("L6", &what, fits(self));
+        }
+        if !self.until(60 * unit, Self::level) {
+            return self.dead("L3", "the nodes do not become level after a disk stalled", fits(self));
         }
         if let Err(what) = self.can_change(unit) {
             return self.dead("L7", &what, fits(self));
@@ -145,7 +152,7 @@ impl<P: Subject> World<'_, P> {
     /// Somebody leads, a quorum follows it in its epoch (one that was cut off and has not heard of its end does not count),
     /// and it commits: an entry of its epoch, or everything that it has. A new commit is not asked for, since ZAB begins an
     /// epoch without an entry of its own, so that there may be nothing to commit until a client asks (L2).
-    fn has_leader(&mut self) -> bool {
+    pub(super) fn has_leader(&mut self) -> bool {
         let cores: Vec<_> = self.hosts.iter().map(|h| h.running.as_ref().map(|r| r.replica.core())).collect();
         cores.iter().flatten().any(|core| {
             let led = core.leadership();

@@ -10,7 +10,7 @@
 //! | [`shrink`](mod@shrink) | a failing plan made small |
 //! | [`chart`] | the last events of a run as a message sequence chart |
 //! | [`world`] | hosts, network and clients on one clock; `host`, `turn`, `life`, `faults`, `callers` are its parts |
-//! | `oracle`, `liveness` | what holds for any protocol: safety at every event, progress after the last fault |
+//! | `oracle`, `liveness`, `stalls` | what holds for any protocol: safety at every event, progress after the last fault |
 //! | [`outcome`] | what came of a run |
 //! | [`stream`] | randomness that stays where it is put |
 //! | [`subject`] | what is asked of a protocol: its rules, as oracles |
@@ -37,6 +37,7 @@ pub mod plan;
 pub mod plan_text;
 mod search;
 pub mod shrink;
+mod stalls;
 pub mod stream;
 pub mod subject;
 pub mod swarm;

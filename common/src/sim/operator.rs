@@ -15,7 +15,7 @@ use crate::quorum::Change;
 use crate::types::{NodeId, Role};
 
 /// Connections of operators are numbered from here; those of clients never get so far.
-const FIRST: u64 = 1 << 63;
+pub(super) const FIRST: u64 = 1 << 63;
 
 /// What was asked for.
 #[derive(Debug)]

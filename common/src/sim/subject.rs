@@ -27,7 +27,7 @@ impl Violation {
 /// The names of the oracles of every protocol. Those of one alone are [`Subject::oracles`].
 pub const ORACLES: &[&str] = &[
     "C-ACK", "C-ANS", "C-DUR", "C-HALT", "C-INT", "C-LIN", "C-MONO", "C-NBT", "C-ONCE", "C-PANIC", "C-PEER",
-    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4", "L5", "L7",
+    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4", "L5", "L6", "L7",
 ];
 
 /// The timing of a simulated cluster, in a protocol's own terms once [`Subject::config`] has read it.
@@ -58,6 +58,12 @@ pub trait Subject: Protocol {
 
     /// Every mark its code can hit; a test compares it with the sources.
     fn marks() -> &'static [&'static str];
+
+    /// After how long a leader whose disk stalls gives its office up, if it does: L6.
+    fn leaves_a_stalled_disk(timing: &Timing, node: NodeId) -> Option<Micros> {
+        let _ = (timing, node);
+        None
+    }
 
     /// Whether a node may end a session for this reason although its peer kept all rules: a full queue, silence. Any other
     /// reason is a finding (C-NBT).

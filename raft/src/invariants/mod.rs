@@ -21,6 +21,7 @@
 //! | R-MONO | term and commitIndex never go back while a node runs, the durable term never at all |
 //! | R-RD | a read index is at or after everything committed anywhere when it was asked for |
 //! | R-ORD | the marks of one log are in order: base, snapshot, applied, committed, last |
+//! | R-STALL | nobody begins to stand for election whose disk has finished nothing for `disk_stall_ms` though it has something to do |
 //! | R-XFER | only a leader hands leadership over, to a voter that has its whole log, and takes nothing meanwhile; only who was told so asks for votes on a leader's word, in the term after |
 //! | R-CONF | a node goes by the last membership in its log; a leader changes it one step at a time, each with a quorum in common with the last, after committing in its own term |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |

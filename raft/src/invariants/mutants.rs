@@ -94,6 +94,9 @@ pub const MUTANTS: &[Mutant] = &[
     rule("R75", "R-CONF", "Raft 6", "several voters change at once, without a joint membership"),
     real("R76", "R-CONF", "openraft#1808", "a membership stays in force that a snapshot took the place of"),
     rule("R77", "R-XFER", "Raft thesis 3.10", "a joint membership is left while leadership is handed over"),
+    // Stalled disks.
+    rule("R80", "L6", "CockroachDB's disk stall detector", "a leader whose disk has stalled keeps its office"),
+    rule("R81", "R-STALL", "CockroachDB's disk stall detector", "a node whose disk has stalled stands for election"),
     // Snapshots.
     real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
     rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),

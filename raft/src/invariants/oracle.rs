@@ -55,6 +55,16 @@ struct Seen {
     /// Who belonged, by its log, and which of its entries said so to it.
     members: Membership,
     members_at: Option<LogId>,
+    /// Standing for election, and for which term.
+    stands: Option<u64>,
+    disk: Waits,
+}
+
+/// A disk that has something to do: since when it has finished nothing, and how things stood then.
+#[derive(Debug, Default)]
+struct Waits {
+    since: Option<Micros>,
+    at: (LogId, usize, LogId, Hard),
 }
 
 impl Oracle {
@@ -85,6 +95,7 @@ impl Oracle {
         } else {
             Ok(())
         };
+        let stands = Self::look_at_standing(raft, r, seen, truths);
         let before = seen.last;
         let entries = self.look_at_entries(raft, r, seen);
         let commits = if commit > seen.committed {
@@ -107,7 +118,30 @@ impl Oracle {
             seen.members.clone_from(self.memberships.of(raft, &self.committed));
         }
         let own = disk.and(back).and(mono).and_then(|()| check(raft));
-        own.and(office).and(entries).and(members).and(peers).and(commits).and(complete)
+        own.and(office).and(stands).and(entries).and(members).and(peers).and(commits).and(complete)
+    }
+
+    /// Who stands for election has a disk that answers.
+    fn look_at_standing(raft: &Raft, r: Rules, seen: &mut Seen, truths: Truths<'_>) -> Result<(), Violation> {
+        let truth = of(truths, raft.id);
+        let on_disk = truth.map_or((LogId::ZERO, Hard::default()), |t| (t.log.last(), t.hard.clone()));
+        let at = (raft.durable, raft.unsaved, on_disk.0, on_disk.1);
+        // A further write waits as well; that is not progress.
+        let stood =
+            seen.disk.at.1 <= at.1 && (&seen.disk.at.0, &seen.disk.at.2, &seen.disk.at.3) == (&at.0, &at.2, &at.3);
+        seen.disk.since = match seen.disk.since {
+            _ if raft.unsaved == 0 && raft.durable == raft.log.last() => None,
+            Some(since) if stood => Some(since),
+            _ => Some(raft.now),
+        };
+        seen.disk.at = at;
+        let stands = matches!(raft.state, State::PreCandidate(_) | State::Candidate(_)).then_some(raft.hard.term);
+        let begins = stands.is_some() && stands != std::mem::replace(&mut seen.stands, stands);
+        let limit = raft.config.disk_stall_ms;
+        let stalled = seen.disk.since.map(|since| raft.now.since(since)).filter(|_| limit > 0 && begins);
+        r.hold("R-STALL", stalled.is_none_or(|span| span.0 <= limit * 1000), || {
+            format!("stands for election in term {}; its disk has finished nothing for {stalled:?}", raft.hard.term)
+        })
     }
 
     /// currentTerm never goes back on disk, and within a term a vote stays (section 5.2).

@@ -2,7 +2,7 @@
 
 use common::rng::Rng;
 use common::sim::subject::{Subject, Timing};
-use common::types::NodeId;
+use common::types::{Micros, NodeId};
 
 use super::{MARKS, Oracle};
 use crate::config::Config;
@@ -18,6 +18,7 @@ impl Subject for Raft {
             election_timeout_ms,
             election_timeout_max_ms: 2 * election_timeout_ms,
             max_clock_drift_ppm: timing.drift * 1000,
+            disk_stall_ms: (2 * election_timeout_ms).max(10),
             ..Config::default()
         };
         if timing.limits == 0 {
@@ -32,12 +33,17 @@ impl Subject for Raft {
     fn oracles() -> &'static [&'static str] {
         &[
             "R-CONF", "R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS",
-            "R-XFER",
+            "R-STALL", "R-XFER",
         ]
     }
 
     fn marks() -> &'static [&'static str] {
         MARKS
+    }
+
+    fn leaves_a_stalled_disk(timing: &Timing, node: NodeId) -> Option<Micros> {
+        let limit = Self::config(timing, node).disk_stall_ms;
+        (limit > 0).then_some(Micros::from_millis(limit))
     }
 }
 
@@ -72,18 +78,22 @@ fn tight(mut config: Config, rng: &mut Rng) -> Config {
         Some(1) => config.check_quorum = false,
         _ => {}
     }
+    // Never less: timers are such that a sound disk is not as slow as that.
+    match draw(0, 8) {
+        Some(0) => config.disk_stall_ms = 0,
+        Some(times @ 2..) => config.disk_stall_ms = (config.election_timeout_ms * times as u64 / 2).max(10),
+        _ => {}
+    }
     config
 }
 
 #[cfg(test)]
 mod tests {
-    use common::types::Micros;
-
     use super::*;
 
     #[test]
     fn every_configuration_is_legal_and_each_limit_is_tight_somewhere() {
-        let (mut pre_vote, mut check_quorum, mut batch, mut reads, mut low) = (0, 0, 0, 0, 0);
+        let (mut pre_vote, mut check_quorum, mut batch, mut reads, mut low, mut stall) = (0, 0, 0, 0, 0, 0);
         for limits in 0..1000 {
             for (election_timeout, heartbeat) in [(1, 1), (10_000, 5_000), (300_000, 1), (5_000_000, 100_000)] {
                 let (election_timeout, heartbeat) = (Micros(election_timeout), Micros(heartbeat));
@@ -96,9 +106,10 @@ mod tests {
                 batch += usize::from(config.max_batch_bytes < 400);
                 reads += usize::from(config.max_pending_reads < 6);
                 low += usize::from(config.priority < 50);
+                stall += usize::from(config.disk_stall_ms == 0);
             }
         }
-        for seen in [pre_vote, check_quorum, batch, reads, low] {
+        for seen in [pre_vote, check_quorum, batch, reads, low, stall] {
             assert!((100..3900).contains(&seen), "{seen}");
         }
     }

@@ -46,6 +46,36 @@ pub(super) fn stall_power(s: &mut Scene<'_>, mut at: Micros) {
     }
 }
 
+/// The leader's disk stands still for long, in a cluster that writes; perhaps whoever is to lead instead goes, too, or all
+/// disks are slow.
+pub(super) fn stalled_leader(s: &mut Scene<'_>, mut at: Micros) {
+    s.busy(20);
+    for _ in 0..s.rng.between(2, 7) {
+        let span = s.elections(300, 1000);
+        s.add(at, Fault::Stall { node: Target::Leader, span });
+        match s.rng.between(0, 4) {
+            0 => {
+                // When leadership may be on its way to it.
+                let then = at.after(s.elections(190, 300));
+                let others = s.others();
+                let short = s.elections(100, 300);
+                s.cut(then, others, vec![Target::Leader], short);
+            }
+            1 => {
+                let other = s.voter();
+                s.add(at, Fault::Stall { node: other, span });
+            }
+            2 => {
+                // It is not to be led meanwhile, either.
+                let then = at.after(s.elections(100, 200));
+                s.add(then, Fault::Crash { node: Target::Leader, how: Death::Kill, back: span });
+            }
+            _ => {}
+        }
+        at = at.after(span).after(s.elections(200, 500));
+    }
+}
+
 /// A voter is away for many elections and returns when everything is healed.
 pub(super) fn late_return(s: &mut Scene<'_>, _: Micros) {
     let away = s.voter();
