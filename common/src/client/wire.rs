@@ -33,6 +33,11 @@ pub enum Envelope {
     },
     /// Bytes for the log alone: ordered and stored, not given to the state machine.
     Raw,
+    /// Drops every session that was last used at or before an entry. Only a leader may say so; from clients it is not taken.
+    Expire {
+        /// Which.
+        upto: LogId,
+    },
 }
 
 /// How fresh a read must be, and what that may rest on.

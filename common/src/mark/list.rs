@@ -3,6 +3,9 @@
 /// Every mark that the code of this crate can hit, ascending.
 pub static LIST: &[&str] = &[
     "common/node/applying#flush_committed.window",
+    "common/node/expiry#idle_answered.all_in_use",
+    "common/node/expiry#propose_expiry",
+    "common/node/expiry#propose_expiry.refused",
     "common/node/forward#abandon_forwards.transferred",
     "common/node/forward#abandon_forwards.unknown",
     "common/node/forward#forward_answered.late",
@@ -34,6 +37,7 @@ pub static LIST: &[&str] = &[
     "common/node/snapshots#restored",
     "common/node/snapshots#stored",
     "common/state_machine/sessions#evict",
+    "common/state_machine/sessions#expire",
     "common/state_machine/sessions#write.again",
     "common/state_machine/sessions#write.below_floor",
     "common/state_machine/sessions#write.forgotten",

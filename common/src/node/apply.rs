@@ -36,6 +36,11 @@ pub enum ApplyOp {
         /// Who asked; comes back with the answer.
         ticket: Ticket,
     },
+    /// Say whether a session was last used at or before an entry. Answered by `Idle`.
+    Idle {
+        /// Which.
+        upto: LogId,
+    },
     /// Freeze the state as it is then. Answered by `Frozen`.
     Freeze,
     /// Replace the state by this stored snapshot. Answered by `Restored`.
@@ -51,6 +56,7 @@ impl fmt::Debug for ApplyOp {
             Self::Apply { runs, answers } => write!(f, "Apply({runs:?}, answers: {answers})"),
             Self::Query { ticket, .. } => write!(f, "Query({ticket:?})"),
             Self::Describe { ticket } => write!(f, "Describe({ticket:?})"),
+            Self::Idle { upto } => write!(f, "Idle({upto})"),
             Self::Freeze => write!(f, "Freeze"),
             Self::Restore { snapshot } => write!(f, "Restore({snapshot})"),
         }
@@ -86,6 +92,13 @@ pub enum ApplyEvent {
         /// How many client sessions are known.
         sessions: u64,
     },
+    /// Answers `Idle`.
+    Idle {
+        /// As asked.
+        upto: LogId,
+        /// Whether there is one.
+        any: bool,
+    },
     /// Answers `Freeze`.
     Frozen {
         /// The last entry in it.
@@ -110,6 +123,7 @@ impl fmt::Debug for ApplyEvent {
             Self::Applied { upto, answers } => write!(f, "Applied({upto}, {} answers)", answers.len()),
             Self::Answer { ticket, at, .. } => write!(f, "Answer({ticket:?} at {at})"),
             Self::Described { ticket, at, .. } => write!(f, "Described({ticket:?} at {at})"),
+            Self::Idle { upto, any } => write!(f, "Idle({upto}, {any})"),
             Self::Frozen { at, .. } => write!(f, "Frozen({at})"),
             Self::Restored { snapshot, .. } => write!(f, "Restored({snapshot})"),
             Self::Failed(why) => write!(f, "Failed({why})"),
@@ -178,6 +192,13 @@ impl<S: StateMachine> ApplyWorker<S> {
             ApplyOp::Describe { ticket } => {
                 let (at, hash, sessions) = (self.applier.applied(), self.applier.hash(), self.applier.sessions());
                 out.push(ApplyEvent::Described { ticket, at, hash, sessions });
+            }
+            ApplyOp::Idle { upto } => {
+                let any = self.applier.has_idle(upto);
+                if mutant!("C40") {
+                    self.applier.expire(upto);
+                }
+                out.push(ApplyEvent::Idle { upto, any });
             }
             ApplyOp::Freeze => {
                 out.push(ApplyEvent::Frozen { at: self.applier.applied(), state: self.applier.freeze() });

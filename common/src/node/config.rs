@@ -43,6 +43,9 @@ pub struct ReplicaConfig {
     pub snapshot_bytes: u64,
     /// Entries below a snapshot that stay in the log, so that a slow follower need not be sent the whole state.
     pub tail_entries: u64,
+    /// How long a session may be unused before it is dropped, in microseconds by the leader's clock: what the leader has
+    /// here is what counts, so all nodes should have the same. 0 for never, otherwise at least a millisecond.
+    pub session_idle_us: u64,
     /// Entries in one answer to a look at the log, at most.
     pub show_entries: usize,
     /// Payload bytes in one answer to a look at the log, at most (but at least one entry).
@@ -69,6 +72,7 @@ impl Default for ReplicaConfig {
             snapshot_entries: 100_000,
             snapshot_bytes: 64 << 20,
             tail_entries: 10_000,
+            session_idle_us: 3_600_000_000,
             show_entries: 1000,
             show_bytes: 256 << 10,
         }
@@ -111,6 +115,10 @@ impl ReplicaConfig {
         ];
         if let Some((field, value)) = at_least_one.into_iter().find(|(_, v)| *v == 0) {
             return Err(ConfigError { field, value, allowed: ONE });
+        }
+        if (1..1000).contains(&self.session_idle_us) {
+            let value = self.session_idle_us;
+            return Err(ConfigError { field: "session_idle_us", value, allowed: "0 or at least 1000" });
         }
         // A batch travels in one frame of a peer session, and an entry in the header of an answer to a look at the log.
         if self.batch_bytes > 16 << 20 {

@@ -26,6 +26,7 @@
 pub mod apply;
 pub mod applying;
 pub mod config;
+mod expiry;
 pub mod forward;
 pub mod io;
 pub mod members;

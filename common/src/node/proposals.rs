@@ -62,6 +62,11 @@ impl Writes {
         }
     }
 
+    /// Something else was proposed here, and ends there.
+    pub(super) fn proposed(&mut self, last: LogId) {
+        self.in_flight.push_back(last);
+    }
+
     /// Proposals that are not committed.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.len()

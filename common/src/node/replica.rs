@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::apply::ApplyEvent;
 use super::applying::{Applying, MYSELF};
 use super::config::ReplicaConfig;
+use super::expiry::Expiry;
 use super::forward::{Forwards, Orders};
 use super::io::{Input, Outputs, PeerOut};
 use super::members::Known;
@@ -104,6 +105,7 @@ pub struct Replica<P: Protocol> {
     pub(super) reads: Reads,
     pub(super) orders: Orders,
     pub(super) applying: Applying,
+    pub(super) expiry: Expiry,
     pub(super) snapshots: Snapshots,
     pub(super) peers: Peers,
     /// Truncations and resets asked of the log worker.
@@ -154,6 +156,7 @@ impl<P: Protocol> Replica<P> {
             orders: Orders::default(),
             known: Known::default(),
             applying,
+            expiry: Expiry::default(),
             snapshots: Snapshots::new(snapshot),
             peers: Peers::default(),
             cuts: 0,
@@ -202,6 +205,7 @@ impl<P: Protocol> Replica<P> {
         self.flush_reads();
         self.flush_committed();
         self.release_reads(self.applying.covered);
+        self.flush_expiry();
         self.flush_snapshots();
         self.flush_members();
         if mutant!("N03") {
@@ -219,7 +223,10 @@ impl<P: Protocol> Replica<P> {
         if self.halted {
             return None;
         }
-        [self.core.wake_at(), self.writes_wake_at(), self.reads_wake_at()].into_iter().flatten().min()
+        [self.core.wake_at(), self.writes_wake_at(), self.reads_wake_at(), self.expiry_wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The protocol's core, to look at.
@@ -431,6 +438,7 @@ impl<P: Protocol> Replica<P> {
             ApplyEvent::Applied { upto, answers } => self.applied(upto, answers),
             ApplyEvent::Answer { ticket, at, body } => self.answer(ticket, Answer::Read { at }, body),
             ApplyEvent::Described { ticket, at, hash, sessions } => self.described(ticket, at, hash, sessions),
+            ApplyEvent::Idle { upto, any } => self.idle_answered(upto, any),
             ApplyEvent::Frozen { at, state } => self.frozen(at, state),
             ApplyEvent::Restored { snapshot, membership } => self.restored(snapshot, membership),
             ApplyEvent::Failed(why) => self.halt(why),

@@ -200,6 +200,9 @@ impl<P: Protocol> Replica<P> {
             return Err(format!("a write of {} bytes; at most {} are taken", body.len(), self.config.entry_bytes));
         }
         match postcard::take_from_bytes::<Envelope>(body) {
+            Ok((Envelope::Expire { .. }, _)) if !mutant!("C42") => {
+                Err("only a leader says which sessions are dropped".to_owned())
+            }
             Ok(_) => Ok(()),
             Err(e) => Err(format!("the write's envelope cannot be read: {e}")),
         }

@@ -301,6 +301,11 @@ impl Clients {
         &self.history
     }
 
+    /// After how long by the world's clock nodes may drop a session that is not used.
+    pub fn expect_idle(&mut self, idle: Micros) {
+        self.witness.expect_idle(idle);
+    }
+
     /// Somebody else writes this to the log, once.
     pub(super) fn append_sent(&mut self, payload: &[u8]) {
         self.witness.append_sent(payload);
@@ -317,7 +322,8 @@ impl Clients {
     }
 
     /// These entries are committed: to be told once of each, in order, before an answer that follows from it.
-    pub fn committed(&mut self, run: &Entries) -> Verdict {
+    pub fn committed(&mut self, run: &Entries, now: Micros) -> Verdict {
+        self.witness.at_time(now);
         self.witness.committed(run)
     }
 

@@ -214,6 +214,7 @@ fn replica_config(shape: &Shape) -> ReplicaConfig {
     let mut config = ReplicaConfig {
         snapshot_entries: machine.snapshot_entries,
         tail_entries: machine.tail_entries,
+        session_idle_us: shape.load.session_idle_us(),
         ..ReplicaConfig::default()
     };
     if machine.limits > 0 {

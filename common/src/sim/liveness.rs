@@ -92,6 +92,9 @@ impl<P: Subject> World<'_, P> {
         if changes > 1 && !self.broken() {
             return self.dead("L4", &format!("{changes} changes of leaders in quiet times"), fits(self));
         }
+        if let Err(what) = self.sessions_go(unit) {
+            return self.judge(Err(Violation::new("C-RES", what)));
+        }
         for host in 0..self.hosts.len() {
             let under_way = self.hosts[host].running.as_ref().and_then(|r| r.replica.under_way());
             if let Some(what) = under_way {
@@ -101,6 +104,23 @@ impl<P: Subject> World<'_, P> {
         }
         let verdict = self.clients.witness().finish().and(self.members.finish());
         self.judge(verdict);
+    }
+
+    /// C-RES: sessions that nobody uses are dropped in time, where the plan says that this is soon; and nodes know as many as
+    /// they should.
+    fn sessions_go(&mut self, unit: u64) -> Result<(), String> {
+        let idle = self.plan.shape.load.session_idle_us();
+        if idle <= SOON && !self.until(3 * idle + 4 * unit, |w| w.clients.witness().sessions_known() == 0) {
+            let known = self.clients.witness().sessions_known();
+            return Err(format!("{known} sessions are known, long after the last was used"));
+        }
+        self.let_pass(unit);
+        let known = self.clients.witness().sessions_known() as u64;
+        let wrong = self.hosts.iter().find_map(|h| {
+            let knows = h.running.as_ref()?.apply.worker.applier().sessions();
+            (knows != known).then_some((h.id, knows))
+        });
+        wrong.map_or(Ok(()), |(id, knows)| Err(format!("{id} knows {knows} sessions, and should know {known}")))
     }
 
     fn dead(&mut self, name: &'static str, what: &str, possible: bool) {
@@ -189,6 +209,9 @@ impl<P: Subject> World<'_, P> {
         })
     }
 }
+
+/// So long is waited for sessions to go, in microseconds.
+const SOON: u64 = 30_000_000;
 
 fn v_index(id: crate::types::NodeId) -> usize {
     id.0 as usize - 1

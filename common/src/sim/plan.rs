@@ -5,6 +5,7 @@
 //! from [`Streams`](super::stream::Streams) of its seed, keyed so that removing one fault changes nothing else.
 
 use super::subject::Timing;
+use crate::node::ReplicaConfig;
 use crate::rng::Rng;
 use crate::state_machine::SessionLimits;
 use crate::types::{Micros, NodeId};
@@ -20,6 +21,23 @@ pub struct Plan {
     pub shape: Shape,
     /// What goes wrong, in order of time.
     pub faults: Vec<Timed>,
+}
+
+impl Plan {
+    /// How long by the world's clock a session must have been unused before it may be dropped, whoever leads: clocks may run
+    /// fast or jump, and a turn takes its time.
+    pub fn least_idle(&self) -> Micros {
+        let (mut rate, mut jumps) = (1000, 0);
+        for timed in &self.faults {
+            match timed.fault {
+                Fault::Drift { per_mille, .. } => rate = rate.max(1000 + i64::from(per_mille)),
+                Fault::Jump { by, .. } => jumps += by.0,
+                _ => {}
+            }
+        }
+        let idle = self.shape.load.session_idle_us().saturating_sub(jumps) * 1000 / rate as u64;
+        Micros(idle.saturating_sub(2 * self.shape.machine.turn_us + 1000))
+    }
 }
 
 /// The cluster, its surroundings and its clients.
@@ -104,6 +122,18 @@ pub struct LoadShape {
 }
 
 impl LoadShape {
+    /// How long a session may be unused, in microseconds: the default, or so little that sessions in use meet it.
+    pub fn session_idle_us(&self) -> u64 {
+        let usual = ReplicaConfig::default().session_idle_us;
+        if self.limits == 0 {
+            return usual;
+        }
+        let mut rng = Rng::new(self.limits ^ 0x1D1E);
+        // Between one and 32 times as long as there is between two writes of a client.
+        let between = self.clients * 1_000_000 / self.per_second.max(1);
+        if rng.next_u64() & 1 == 1 { (between << rng.between(0, 6)).clamp(1000, 60_000_000) } else { usual }
+    }
+
     /// The limits of the session table, the same on all nodes.
     pub fn sessions(&self) -> SessionLimits {
         let mut limits = SessionLimits::default();

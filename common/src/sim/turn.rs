@@ -106,7 +106,7 @@ impl<P: Subject> World<'_, P> {
     /// C-PREFIX; and what is new to the world is shown to the witness.
     fn hands(&mut self, host: usize, runs: &[crate::entries::Entries]) {
         let Some(running) = &mut self.hosts[host].running else { return };
-        let mut verdict = Ok(());
+        let (mut verdict, now) = (Ok(()), self.now);
         for run in runs {
             let before = self.sequence.len();
             let handed = self.sequence.hands(NodeId(host as u64 + 1), &mut running.handed, run);
@@ -118,7 +118,7 @@ impl<P: Subject> World<'_, P> {
                 let fresh = if new == run.len() { Some(run.clone()) } else { run.after(before_last(run, new)) };
                 verdict = verdict.and(fresh.map_or(Ok(()), |run| {
                     self.members.committed(&run);
-                    self.clients.committed(&run)
+                    self.clients.committed(&run, now)
                 }));
                 if self.counts.recoveries == 0
                     && let Some(healed) = self.healed

@@ -32,7 +32,7 @@ use crate::client::wire::{Envelope, ReadMode, SessionId};
 use crate::entries::{Entries, EntryKind};
 use crate::state_machine::SessionLimits;
 use crate::state_machine::kv::{Answer, KvLimits};
-use crate::types::LogId;
+use crate::types::{LogId, Micros};
 
 /// What a check found.
 pub type Verdict = Result<(), Violation>;
@@ -67,6 +67,9 @@ pub struct Witness {
     appends: BTreeMap<u64, (Tally, LogId)>,
     /// Answers that named a place which was not known to be committed, or by something else: looked at again at the end.
     early: Vec<(Early, LogId)>,
+    /// How long a session must have been unused before it may be dropped, by the world's clock; None: it must not be.
+    idle: Option<Micros>,
+    now: Micros,
 }
 
 /// What was answered as done and was not yet.
@@ -83,6 +86,21 @@ impl Witness {
     /// Before the first entry, for nodes with these limits.
     pub fn new(sessions: SessionLimits, kv: KvLimits) -> Self {
         Self { model: Model::new(sessions, kv), ..Self::default() }
+    }
+
+    /// After how long by the world's clock sessions may be dropped; without this they must not be.
+    pub fn expect_idle(&mut self, idle: Micros) {
+        self.idle = Some(idle);
+    }
+
+    /// The time of what is told next.
+    pub fn at_time(&mut self, now: Micros) {
+        self.now = now;
+    }
+
+    /// Sessions that nodes still know.
+    pub fn sessions_known(&self) -> usize {
+        self.model.known()
     }
 
     /// What everything asked from now on must come after.
@@ -114,7 +132,7 @@ impl Witness {
     fn command(&mut self, at: LogId, payload: &[u8]) -> Verdict {
         match postcard::take_from_bytes::<Envelope>(payload) {
             Ok((Envelope::Open, [])) => {
-                self.model.open(at);
+                self.model.open(at, self.now);
                 seen(&mut self.opens, at)
             }
             Ok((Envelope::Write { session, seq, floor }, command)) => {
@@ -123,16 +141,33 @@ impl Witness {
                 let Some(write) = write.filter(|w| w.tally.sent > 0) else { return fail("C-INT", strange) };
                 let sent = if write.command == xxh3_64(command) { Ok(()) } else { fail("C-INT", strange) };
                 let verdict = seen(&mut write.tally, at);
-                self.model.write(at, session, seq, floor, command);
+                self.model.write(at, self.now, session, seq, floor, command);
                 sent.and(verdict)
             }
-            Ok((Envelope::Open | Envelope::Raw, _)) | Err(_) => {
+            Ok((Envelope::Expire { upto }, [])) => self.expired(at, upto),
+            Ok((Envelope::Open | Envelope::Raw | Envelope::Expire { .. }, _)) | Err(_) => {
                 let Some((tally, place)) = self.appends.get_mut(&xxh3_64(payload)) else {
                     return fail("C-INT", || format!("{at} holds {} bytes that no client sent", payload.len()));
                 };
                 *place = at;
                 seen(tally, at)
             }
+        }
+    }
+
+    /// A leader said that the sessions last used at or before `upto` are dropped: all must have been unused for long enough. (None
+    /// may be left: one may have been used while this was on its way.)
+    fn expired(&mut self, at: LogId, upto: LogId) -> Verdict {
+        let (now, last) = (self.now, self.model.expire_idle(upto));
+        match (self.idle, last) {
+            (None, _) => fail("C-ONCE", || format!("{at} drops sessions, and none may be dropped here")),
+            (Some(idle), Some((session, used))) if now.since(used) < idle => fail("C-ONCE", || {
+                format!(
+                    "{at} drops {session:?}, which was used {:?} before; it may be idle for {idle:?}",
+                    now.since(used)
+                )
+            }),
+            _ => Ok(()),
         }
     }
 

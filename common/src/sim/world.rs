@@ -203,6 +203,8 @@ impl<'p, P: Subject> World<'p, P> {
         let all: Vec<NodeId> = (1..=shape.voters + shape.observers).map(NodeId).collect();
         let member = |id| if voters.contains(id) { Member::Voter } else { Member::Observer };
         let corrupting = plan.faults.iter().any(|f| matches!(f.fault, super::plan::Fault::Corrupt { .. }));
+        let mut clients = Clients::new(streams, shape.load, &all, shape.load.sessions());
+        clients.expect_idle(plan.least_idle());
         let mut world = Self {
             plan,
             options,
@@ -214,7 +216,7 @@ impl<'p, P: Subject> World<'p, P> {
             hosts: all.iter().map(|id| Host::new(*id, member(*id))).collect(),
             truths: all.iter().map(|id| (*id, Truth::default())).collect(),
             net: Net::new(streams, shape.net, P::NAME, voters.clone()),
-            clients: Clients::new(streams, shape.load, &all, shape.load.sessions()),
+            clients,
             acts: Vec::new(),
             conns: BTreeMap::new(),
             operators: BTreeMap::new(),

@@ -87,8 +87,12 @@ impl<S: StateMachine> Applier<S> {
             }
             Ok((Envelope::Open, [])) => (Answer::Written { at: self.sessions.open(at).0 }, Bytes::new()),
             Ok((Envelope::Raw, _)) => (Answer::Written { at }, Bytes::new()),
-            Ok((Envelope::Open, rest)) => {
-                let why = format!("{} bytes follow the envelope `Open`, none may", rest.len());
+            Ok((Envelope::Expire { upto }, [])) => {
+                self.sessions.expire(upto);
+                (Answer::Written { at }, Bytes::new())
+            }
+            Ok((Envelope::Open | Envelope::Expire { .. }, rest)) => {
+                let why = format!("{} bytes follow an envelope that nothing may follow", rest.len());
                 (Answer::Malformed(why), Bytes::new())
             }
             Err(e) => (Answer::Malformed(format!("the envelope cannot be read: {e}")), Bytes::new()),
@@ -114,6 +118,16 @@ impl<S: StateMachine> Applier<S> {
     /// machine, the sessions and who belongs to the cluster.
     pub fn hash(&self) -> u64 {
         hash_of(&[self.machine.hash(), self.sessions.hash(), xxh3_64(&encoded(self.membership.as_ref()))])
+    }
+
+    /// Whether a session was last used at or before `upto`.
+    pub fn has_idle(&mut self, upto: LogId) -> bool {
+        self.sessions.oldest().is_some_and(|used| used <= upto)
+    }
+
+    /// Only for a mutant: drops sessions that the log does not say to drop.
+    pub(crate) fn expire(&mut self, upto: LogId) {
+        self.sessions.expire(upto);
     }
 
     /// How many client sessions are known.
@@ -316,6 +330,7 @@ mod tests {
         let write = (1u64..6, 0u64..9, 0u64..9, vec(any::<u8>(), 0..3));
         let one = prop_oneof![
             2 => Just(payload(Envelope::Open, b"")),
+            1 => (1u64..40).prop_map(|upto| payload(Envelope::Expire { upto: id(upto) }, b"")),
             8 => write.prop_map(|(s, seq, floor, value)| put(id(s), seq, floor, &value)),
             1 => vec(any::<u8>(), 0..9),
         ];

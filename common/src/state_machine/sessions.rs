@@ -17,6 +17,7 @@
 //! | answers kept for a session | [`SessionLimits::answer_bytes`] | the write is carried out and answered, its answer is not kept: a repetition is answered `Forgotten` |
 //! | sessions | [`SessionLimits::sessions`] | the session unused for longest, in log order, goes; its writes are answered `NoSession` |
 //! | memory of all sessions | [`SessionLimits::total_bytes`] | likewise |
+//! | idle sessions | an entry [`Expire`](crate::client::wire::Envelope::Expire), see [`node`](crate::node) | those last used at or before the id that it names go |
 //!
 //! All of this is decided by the log alone. The limits must be the same on all nodes.
 
@@ -184,7 +185,7 @@ impl Sessions {
         let id = SessionId(at);
         let session = Session { floor: 1, used: at, slots: VecDeque::new(), bytes: 0 };
         self.insert(id, session);
-        while self.map.len() > self.limits.sessions.max(1) && self.evict(id) {}
+        while self.map.len() > self.limits.sessions.max(1) && self.evict(Some(id)) {}
         self.shrink(id);
         id
     }
@@ -257,17 +258,17 @@ impl Sessions {
 
     /// Brings the table's memory below its limit, sparing the session in hand.
     fn shrink(&mut self, in_hand: SessionId) {
-        while self.bytes > self.limits.total_bytes && self.evict(in_hand) {}
+        while self.bytes > self.limits.total_bytes && self.evict(Some(in_hand)) {}
     }
 
     /// Drops the session that was unused for longest. False if only the one in hand is left.
-    fn evict(&mut self, in_hand: SessionId) -> bool {
+    fn evict(&mut self, in_hand: Option<SessionId>) -> bool {
         let mut spared = None;
         let mut evicted = false;
         while !evicted && let Some(Reverse((used, id))) = self.by_use.pop() {
             let Some(session) = self.map.get(&id) else { continue };
             let now = Reverse((session.used, id));
-            if id == in_hand {
+            if Some(id) == in_hand {
                 spared = Some(now);
             } else if session.used != used {
                 self.by_use.push(now);
@@ -281,6 +282,28 @@ impl Sessions {
         }
         self.by_use.extend(spared);
         evicted
+    }
+
+    /// When the session that was unused for longest was used last.
+    pub fn oldest(&mut self) -> Option<LogId> {
+        while let Some(Reverse((used, id))) = self.by_use.peek().copied() {
+            match self.map.get(&id).map(|session| session.used) {
+                Some(now) if now == used => return Some(used),
+                Some(now) => {
+                    self.by_use.pop();
+                    self.by_use.push(Reverse((now, id)));
+                }
+                None => drop(self.by_use.pop()),
+            }
+        }
+        None
+    }
+
+    /// Drops every session that was last used at or before `upto`.
+    pub fn expire(&mut self, upto: LogId) {
+        while self.oldest().is_some_and(|used| used <= upto) && self.evict(None) {
+            mark!("common/state_machine/sessions#expire");
+        }
     }
 
     /// The table as it is now; shares everything with it.

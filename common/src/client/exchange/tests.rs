@@ -170,6 +170,29 @@ fn a_lost_session_is_an_unknown_outcome_only_for_writes_that_were_repeated() {
     assert!(fresh.try_recv().unwrap().is_ok());
 }
 
+/// Sessions go when nobody uses them for long; whoever comes back notices nothing but a little delay.
+#[test]
+fn a_session_that_was_idle_for_too_long_is_opened_anew_when_nothing_is_in_doubt() {
+    let now = Instant::now();
+    let (mut x, mut first, asked) = opened(4, now);
+    answer(&mut x, now, asked.0.id, written(8));
+    assert!(first.try_recv().unwrap().is_ok());
+    let later = now + Duration::from_hours(2);
+    let mut two: Vec<_> = [b"two", b"six"].into_iter().map(|command| write(&mut x, later, command)).collect();
+    for (request, _) in pump(&mut x, later) {
+        answer(&mut x, later, request.id, Answer::NoSession);
+    }
+    let opening = pump(&mut x, later);
+    assert_eq!((opening.len(), envelope(&opening[0].1).0), (1, Envelope::Open));
+    answer(&mut x, later, opening[0].0.id, written(30));
+    let asked = pump(&mut x, later);
+    assert_eq!(asked.iter().map(number).collect::<Vec<_>>(), [(30, 1, 1), (30, 2, 1)]);
+    for (i, (request, _)) in asked.into_iter().enumerate() {
+        answer(&mut x, later, request.id, written(31 + i as u64));
+    }
+    assert!(two.iter_mut().all(|reply| reply.try_recv().unwrap().is_ok()));
+}
+
 #[test]
 fn a_write_waiting_for_its_retry_learns_that_the_session_is_lost() {
     let now = Instant::now();

@@ -1,5 +1,6 @@
 //! The replica around a protocol that does nothing by itself: every rule that is the replica's own.
 
+mod expiry;
 mod fake;
 mod random;
 mod requests;

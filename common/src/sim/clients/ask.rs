@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::history::{Action, VALUE_MIN, Value};
+use super::send::enveloped;
 use super::{Clients, Op, What};
 use crate::client::wire::{Ask, Envelope, ReadMode};
 use crate::rng::Rng;
@@ -123,7 +124,9 @@ impl Clients {
                 return true;
             }
             7..=8 => (Aside::NoHeader, (Ask::Write, Bytes::new())),
-            9..=10 => (Aside::NoWrite, (Ask::Write, Bytes::from(unique))),
+            9 => (Aside::NoWrite, (Ask::Write, Bytes::from(unique))),
+            // Which sessions are dropped is not for clients to say.
+            10 => (Aside::NoWrite, (Ask::Write, enveloped(Envelope::Expire { upto: LogId::ZERO }, &[]))),
             11 => (Aside::NoWrite, (Ask::Write, self.oversize())),
             n @ 12..=15 => {
                 let sound = n > 13;

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::client::wire::SessionId;
 use crate::state_machine::SessionLimits;
 use crate::state_machine::kv::{Answer, Command, KvLimits, Part};
-use crate::types::LogId;
+use crate::types::{LogId, Micros};
 
 /// A value as the model keeps it. Two values are taken for equal when their hashes (XXH3, 64 bits) and lengths are: so
 /// the model stays small whatever is written.
@@ -94,7 +94,7 @@ pub(super) struct Tally {
     pub(super) seen: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Session {
     /// Whether nodes still know it.
     pub(super) known: bool,
@@ -102,6 +102,8 @@ pub(super) struct Session {
     pub(super) claimed: bool,
     pub(super) floor: u64,
     used: LogId,
+    /// When that was committed, by the world's clock.
+    used_at: Micros,
     /// The highest number carried out.
     top: u64,
     /// Of the answers kept from the floor on.
@@ -176,8 +178,8 @@ impl Model {
     }
 
     /// Opens the session named by `at`.
-    pub(super) fn open(&mut self, at: LogId) {
-        let session = Session { known: true, claimed: false, floor: 1, used: at, top: 0, bytes: 0, writes: Vec::new() };
+    pub(super) fn open(&mut self, at: LogId, now: Micros) {
+        let session = Session { known: true, floor: 1, used: at, used_at: now, ..Session::default() };
         self.bytes += session.weight();
         self.known += 1;
         self.sessions.insert(SessionId(at), session);
@@ -186,11 +188,11 @@ impl Model {
     }
 
     /// Carries a command out, if the session's rules permit it. Numbers nobody reserved are not carried out.
-    pub(super) fn write(&mut self, at: LogId, id: SessionId, seq: u64, floor: u64, command: &[u8]) {
+    pub(super) fn write(&mut self, at: LogId, now: Micros, id: SessionId, seq: u64, floor: u64, command: &[u8]) {
         let limits = self.limits;
         let Some(session) = self.sessions.get_mut(&id).filter(|s| s.known) else { return };
         let before = session.weight();
-        session.used = at;
+        (session.used, session.used_at) = (at, now);
         let mut fresh = false;
         if floor <= seq {
             session.raise_floor(floor);
@@ -220,6 +222,25 @@ impl Model {
         self.known -= 1;
         self.bytes -= oldest.weight();
         true
+    }
+
+    /// Forgets what was last used at or before `upto`. Gives the time when the last of it was used.
+    pub(super) fn expire_idle(&mut self, upto: LogId) -> Option<(SessionId, Micros)> {
+        let mut last = None;
+        for (id, session) in self.sessions.iter_mut().filter(|(_, s)| s.known && s.used <= upto) {
+            session.known = false;
+            self.known -= 1;
+            self.bytes -= session.weight();
+            if last.is_none_or(|(_, at)| session.used_at > at) {
+                last = Some((*id, session.used_at));
+            }
+        }
+        last
+    }
+
+    /// How many sessions are known.
+    pub(super) fn known(&self) -> usize {
+        self.known
     }
 
     /// Everything that a key ever held, in order.

@@ -260,3 +260,31 @@ fn commits_go_on_where_they_ended() {
     assert_eq!(oracle(&w.witness.committed(&noop(2, 1))), "C-PREFIX");
     assert_eq!(w.witness.last(), At::new(2, 1));
 }
+
+#[test]
+fn sessions_are_dropped_only_when_they_were_idle_for_long_enough() {
+    let mut w = World::new();
+    let upto = w.witness.last();
+    assert_eq!(oracle(&w.commit(Envelope::Expire { upto }, &[])), "C-ONCE", "never, if nobody says after how long");
+    let mut w = World::new();
+    w.witness.expect_idle(Micros(1000));
+    let upto = w.witness.last();
+    w.witness.at_time(Micros(999));
+    assert_eq!(w.witness.sessions_known(), 1);
+    // It was used after that.
+    w.whole(1, &put(b"one"), &Answer::Done).unwrap();
+    w.commit(Envelope::Expire { upto }, &[]).unwrap();
+    assert_eq!((w.witness.sessions_known(), w.witness.model.known()), (1, 1));
+    let upto = w.witness.last();
+    w.witness.at_time(Micros(1999));
+    w.commit(Envelope::Expire { upto }, &[]).unwrap();
+    assert_eq!(w.witness.sessions_known(), 0);
+    w.witness.no_session(w.session, 2).unwrap();
+    let mut w = World::new();
+    w.witness.expect_idle(Micros(1000));
+    w.witness.at_time(Micros(999));
+    let upto = w.witness.last();
+    assert_eq!(oracle(&w.commit(Envelope::Expire { upto }, &[])), "C-ONCE", "too early");
+    // Bytes behind it make it nothing.
+    assert_eq!(oracle(&w.commit(Envelope::Expire { upto }, b"x")), "C-INT");
+}

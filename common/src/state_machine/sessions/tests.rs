@@ -115,6 +115,31 @@ fn the_session_unused_for_longest_goes_first() {
 }
 
 #[test]
+fn those_that_are_idle_go_and_no_others() {
+    for reload in [false, true] {
+        let mut w = World::new(LIMITS);
+        assert_eq!(w.table.oldest(), None);
+        let old = [w.open(), w.open(), w.open()];
+        w.write(old[0], 1, 1, 0);
+        let upto = id(w.at);
+        w.write(old[1], 1, 1, 0);
+        if reload {
+            w.reload();
+        }
+        assert_eq!(w.table.oldest(), Some(old[2].0));
+        w.table.expire(id(2));
+        assert_eq!(w.table.len(), 3, "the last use counts, not the opening");
+        w.table.expire(upto);
+        w.check();
+        assert_eq!(w.table.map.keys().copied().collect::<Vec<_>>(), [old[1]]);
+        assert_eq!(w.table.oldest(), Some(id(w.at)));
+        w.table.expire(id(w.at));
+        w.check();
+        assert_eq!((w.table.len(), w.table.oldest(), w.table.bytes), (0, None, 0));
+    }
+}
+
+#[test]
 fn memory_is_bounded_by_evicting_but_never_the_session_in_hand() {
     let mut w = World::new(SessionLimits { total_bytes: 2 * SESSION_BYTES + 2 * SLOT_BYTES + 20, ..LIMITS });
     let (a, b) = (w.open(), w.open());
@@ -134,6 +159,8 @@ enum Step {
     /// Which session, which number, and how far the floor is below it.
     Write(prop::sample::Index, u64, u64, usize),
     Reload,
+    /// Up to the opening of which.
+    Expire(prop::sample::Index),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -142,6 +169,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Open),
         20 => write.prop_map(|(s, seq, back, pad)| Step::Write(s, seq, back, pad)),
         1 => Just(Step::Reload),
+        1 => any::<prop::sample::Index>().prop_map(Step::Expire),
     ];
     vec(step, 0..120)
 }
@@ -163,6 +191,12 @@ proptest! {
                     w.check();
                 }
                 Step::Reload => w.reload(),
+                Step::Expire(s) => {
+                    let upto = sessions[s.index(sessions.len())].0;
+                    w.table.expire(upto);
+                    w.check();
+                    prop_assert!(w.table.oldest().is_none_or(|used| used > upto));
+                }
                 Step::Write(s, seq, back, pad) => {
                     let s = sessions[s.index(sessions.len())];
                     let floor = seq.saturating_sub(back);
