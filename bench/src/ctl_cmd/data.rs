@@ -137,9 +137,12 @@ pub(super) async fn cas(
 }
 
 pub(super) async fn get(link: &Link, ui: Ui, key: &[u8], mode: ReadMode, show: Show) -> anyhow::Result<Exit> {
-    let (value, at) = link.get(key, mode).await?;
+    let (value, reply) = link.get(key, mode).await?;
     if ui.json {
-        let mut object = answer(link, at);
+        let mut object = answer(link, reply.at);
+        if mode == ReadMode::Local {
+            object.insert("stale_us".into(), reply.stale.map(|d| d.as_micros() as u64).into());
+        }
         put_bytes(&mut object, "key", key);
         match &value {
             Some(value) => put_bytes(&mut object, "value", value),
@@ -150,6 +153,12 @@ pub(super) async fn get(link: &Link, ui: Ui, key: &[u8], mode: ReadMode, show: S
         if show == Show::Raw { ui.bytes(value)? } else { ui.line(show.text(value))? }
     } else {
         ui.say(format!("no such key: {}", escape(key)));
+    }
+    if mode == ReadMode::Local && !ui.json {
+        ui.say(match reply.stale {
+            Some(age) => format!("sees all that was answered up to {age:?} before"),
+            None => "this node cannot say how old that is".to_owned(),
+        });
     }
     Ok(if value.is_some() { Exit::Good } else { Exit::CheckFailed })
 }

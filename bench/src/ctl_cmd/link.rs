@@ -76,12 +76,12 @@ impl Link {
         }
     }
 
-    pub(super) async fn get(&self, key: &[u8], mode: ReadMode) -> anyhow::Result<(Option<Bytes>, LogId)> {
+    pub(super) async fn get(&self, key: &[u8], mode: ReadMode) -> anyhow::Result<(Option<Bytes>, Reply)> {
         self.check().await?;
         let reply = self.client.read_bytes(mode, Query::Get { key }.to_bytes()).await;
         let reply = reply.map_err(|e| self.explain("get", &e))?;
         match Answer::decode(&reply.body) {
-            Ok(Answer::Value { value }) => Ok((value.map(Bytes::copy_from_slice), reply.at)),
+            Ok(Answer::Value { value }) => Ok((value.map(Bytes::copy_from_slice), reply)),
             other => Err(unexpected("get", other)),
         }
     }

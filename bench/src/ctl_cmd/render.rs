@@ -145,6 +145,11 @@ fn command(protocol: Protocol, payload: &[u8], object: &mut Map<String, Value>) 
             object.insert("seq".into(), seq.into());
             kv_command(data, object)
         }
+        Ok((Envelope::Expire { upto }, _)) => {
+            kind("expire");
+            object.insert("upto".into(), id_json(protocol, upto));
+            format!("drops the sessions last used at or before {}", id(protocol, upto))
+        }
         Err(_) => {
             kind("unknown");
             put_bytes(object, "data", payload);

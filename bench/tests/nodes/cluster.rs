@@ -296,7 +296,7 @@ impl Client {
         let query = Query::Get { key: key.as_bytes() }.to_bytes();
         let at_least = if mode == ReadMode::Local { self.seen } else { LogId::ZERO };
         match self.conn.call(Ask::Read { mode, at_least }, query).await.expect("the node runs") {
-            (Answer::Read { at }, body) => {
+            (Answer::Read { at, .. }, body) => {
                 assert!(mode == ReadMode::Linearizable || at >= at_least);
                 let kv::Answer::Value { value } = kv::Answer::decode(&body).unwrap() else { panic!() };
                 Ok(value.map(|v| String::from_utf8_lossy(v).into_owned()))

@@ -52,6 +52,9 @@ impl Outbox for FrameWriter {
 pub struct Reply {
     /// A write: where it stands in the log. A read: everything up to here was applied when it was answered.
     pub at: LogId,
+    /// Of a local read: it sees everything that was answered up to so long before it was asked, by the clock of the node that
+    /// answered. None if that node cannot say, and for everything else.
+    pub stale: Option<Duration>,
     /// The state machine's answer.
     pub body: Bytes,
 }
@@ -334,9 +337,12 @@ impl Exchange {
                 Ok(Turn::Probed(None))
             }
             (Kind::Probe, other) => Err(self.mismatch(id, &other)),
-            (Kind::Job { what: What::Read { .. }, .. }, Answer::Read { at })
-            | (Kind::Job { what: What::Raw(_), .. }, Answer::Written { at }) => {
-                self.done(id, at, body);
+            (Kind::Job { what: What::Read { .. }, .. }, Answer::Read { at, stale_us }) => {
+                self.done(id, at, stale_us.map(Duration::from_micros), body);
+                Ok(Turn::Stay)
+            }
+            (Kind::Job { what: What::Raw(_), .. }, Answer::Written { at }) => {
+                self.done(id, at, None, body);
                 Ok(Turn::Stay)
             }
             (Kind::Job { what: What::Write(_), .. }, answer) => self.write_answered(id, now, answer, body),
@@ -357,7 +363,7 @@ impl Exchange {
     fn write_answered(&mut self, id: u64, now: Instant, answer: Answer, body: Bytes) -> Result<Turn, Violation> {
         let maybe = self.ops[&id].maybe;
         match answer {
-            Answer::Written { at } => self.done(id, at, body),
+            Answer::Written { at } => self.done(id, at, None, body),
             Answer::Forgotten { at } => self.resolve(id, Err(ClientError::AnswerForgotten { at })),
             Answer::Refused(refusal) => return Ok(self.refused(id, now, refusal)),
             Answer::Unknown => self.unknown(id, now),
@@ -417,9 +423,9 @@ impl Exchange {
         }
     }
 
-    fn done(&mut self, id: u64, at: LogId, body: Bytes) {
+    fn done(&mut self, id: u64, at: LogId, stale: Option<Duration>, body: Bytes) {
         self.went_well(at);
-        self.resolve(id, Ok(Reply { at, body }));
+        self.resolve(id, Ok(Reply { at, stale, body }));
     }
 
     fn went_well(&mut self, at: LogId) {

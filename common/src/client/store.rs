@@ -1,5 +1,7 @@
 //! The key-value store as a client sees it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::error::{Cause, ClientError};
@@ -68,6 +70,17 @@ impl Client {
         let reply = self.read_bytes(mode, Query::Get { key }.to_bytes()).await?;
         match decode(&reply)? {
             Answer::Value { value } => Ok(value.map(|v| own(&reply.body, v))),
+            other => Err(unexpected(false, &other)),
+        }
+    }
+
+    /// What a key holds at the node this client is connected to, and how old that is at most: it sees everything that was
+    /// answered up to so long before this was asked, by that node's clock. None if the node cannot say, as it must ask a
+    /// quorum for that and has not done so yet: the next such read profits.
+    pub async fn get_local(&self, key: &[u8]) -> Result<(Option<Bytes>, Option<Duration>), ClientError> {
+        let reply = self.read_bytes(ReadMode::Local, Query::Get { key }.to_bytes()).await?;
+        match decode(&reply)? {
+            Answer::Value { value } => Ok((value.map(|v| own(&reply.body, v)), reply.stale)),
             other => Err(unexpected(false, &other)),
         }
     }

@@ -142,7 +142,7 @@ impl Node {
     fn serve(&mut self, conn: ConnId, request: &Request, body: &Bytes) {
         let (answer, body) = match &request.ask {
             Ask::Write => self.apply(body),
-            Ask::Read { .. } => (Answer::Read { at: self.applier.applied() }, self.applier.query(body)),
+            Ask::Read { .. } => (Answer::Read { at: self.applier.applied(), stale_us: None }, self.applier.query(body)),
             Ask::Status => (Answer::Status(Box::new(self.status())), Bytes::new()),
             Ask::Log { .. } => (Answer::Log(Vec::new()), Bytes::new()),
             Ask::Transfer { .. } => (Answer::Transferred { to: NodeId(1) }, Bytes::new()),

@@ -48,7 +48,7 @@ pub enum ReadMode {
     /// linearizable by a round to a quorum.
     #[default]
     Linearizable,
-    /// Answered at once from what this node has applied; possibly stale.
+    /// Answered at once from what this node has applied; possibly stale. The answer says by how much at most.
     Local,
     /// As `Linearizable`, but the leader need not ask a quorum while it holds a lease: linearizable as long as clocks run as evenly
     /// as the nodes' configuration says. Where leases are off (and in ZAB, which has none), a quorum is asked.
@@ -126,6 +126,9 @@ pub enum Answer {
     Read {
         /// Everything up to here was applied when it was answered.
         at: LogId,
+        /// Of a local read: it sees everything that was answered up to so many microseconds before it was asked, by the clock
+        /// of the node that answers. None if the node cannot say, and for reads that see everything.
+        stale_us: Option<u64>,
     },
     /// The node.
     Status(Box<NodeStatus>),

@@ -65,6 +65,18 @@ pub static LIST: &[Mutant] = &[
     rule("C41", "sessions that were just used are dropped", "Ongaro's dissertation, section 6.3", "C-ONCE"),
     rule("C42", "a client may say which sessions are dropped", "the client protocol", "C-ANS"),
     rule("C43", "idle sessions are never dropped", "what was held is given back", "C-RES"),
+    rule(
+        "C44",
+        "a local read's age counts from when its node heard that it is fresh",
+        "Terry et al., SOSP 2013: bounded staleness",
+        "C-STALE",
+    ),
+    rule(
+        "C45",
+        "a local read counts as fresh before what was confirmed is applied",
+        "Terry et al., SOSP 2013: bounded staleness",
+        "C-STALE",
+    ),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),

@@ -28,6 +28,8 @@ pub enum ApplyOp {
     Query {
         /// Who asked; comes back with the answer.
         ticket: Ticket,
+        /// Whether it is a local read; likewise.
+        local: bool,
         /// What.
         query: Bytes,
     },
@@ -76,6 +78,8 @@ pub enum ApplyEvent {
     Answer {
         /// As asked.
         ticket: Ticket,
+        /// As asked.
+        local: bool,
         /// Everything up to here was applied.
         at: LogId,
         /// What the state machine said.
@@ -182,12 +186,12 @@ impl<S: StateMachine> ApplyWorker<S> {
                 }
                 out.push(ApplyEvent::Applied { upto: self.applier.applied(), answers });
             }
-            ApplyOp::Query { ticket, query } => {
+            ApplyOp::Query { ticket, local, query } => {
                 let (mut at, body) = (self.applier.applied(), self.applier.query(&query));
                 if mutant!("C14") {
                     at = LogId::ZERO;
                 }
-                out.push(ApplyEvent::Answer { ticket, at, body });
+                out.push(ApplyEvent::Answer { ticket, local, at, body });
             }
             ApplyOp::Describe { ticket } => {
                 let (at, hash, sessions) = (self.applier.applied(), self.applier.hash(), self.applier.sessions());

@@ -31,6 +31,9 @@ pub struct ReplicaConfig {
     pub read_us: u64,
     /// How many barriers are tried for one read.
     pub read_attempts: u32,
+    /// A local read makes its node ask a quorum how fresh its state is, unless it did so within this time, in microseconds. 0:
+    /// local reads never make it ask.
+    pub fresh_us: u64,
     /// Read barriers not yet answered by the core, at most; further reads gather for the next one. At least 1.
     pub barriers_in_flight: usize,
     /// Bytes of entries handed to the state machine at a time.
@@ -66,6 +69,7 @@ impl Default for ReplicaConfig {
             retry_us: 50_000,
             read_us: 5_000_000,
             read_attempts: 16,
+            fresh_us: 50_000,
             barriers_in_flight: 4,
             apply_piece_bytes: 1 << 20,
             apply_window_bytes: 8 << 20,

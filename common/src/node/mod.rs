@@ -28,6 +28,7 @@ pub mod applying;
 pub mod config;
 mod expiry;
 pub mod forward;
+mod freshness;
 pub mod io;
 pub mod members;
 pub mod proposals;

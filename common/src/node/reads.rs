@@ -27,6 +27,8 @@ struct Read {
     at_least: LogId,
     /// A lease will do.
     lease: bool,
+    /// Asks nobody.
+    local: bool,
     attempts: u32,
     deadline: Micros,
     /// Until when it may wait for a leader, from its arrival.
@@ -59,6 +61,12 @@ impl Reads {
         self.barriers.len()
     }
 
+    /// The next barrier's number.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next_barrier += 1;
+        self.next_barrier - 1
+    }
+
     /// Who leads has changed: a barrier may succeed now.
     pub(super) fn resume(&mut self) {
         self.pause = None;
@@ -70,14 +78,15 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn read(&mut self, ticket: Ticket, mode: ReadMode, at_least: LogId, query: Bytes) {
         let deadline = self.now.after(Micros(self.config.read_us));
         let hold = self.now.after(self.config.hold());
-        let lease = mode == ReadMode::Lease;
-        let read = Read { ticket, query, at_least, lease, attempts: 0, deadline, hold };
+        let (lease, local) = (mode == ReadMode::Lease, mode == ReadMode::Local);
+        let read = Read { ticket, query, at_least, lease, local, attempts: 0, deadline, hold };
         match mode {
             ReadMode::Linearizable | ReadMode::Lease if !mutant!("C05") => self.reads.fresh.push_back(read),
             _ => {
                 if at_least > self.applying.covered {
                     mark!("common/node/reads#read.waits");
                 }
+                self.freshness.want();
                 let at_least = if mutant!("C08") { LogId::ZERO } else { at_least };
                 self.reads.waiting.entry(at_least).or_default().push(read);
             }
@@ -113,8 +122,10 @@ impl<P: Protocol> Replica<P> {
     }
 
     fn ask_barrier(&mut self, lease: bool, group: Vec<Read>) {
-        let id = self.reads.next_barrier;
-        self.reads.next_barrier += 1;
+        let id = self.reads.number();
+        if !lease {
+            self.freshness.asks(id, self.now);
+        }
         if group.len() > 1 {
             mark!("common/node/reads#ask_barrier.shared");
         }
@@ -134,6 +145,7 @@ impl<P: Protocol> Replica<P> {
         if at > self.applying.covered {
             mark!("common/node/reads#read_ready.waits");
         }
+        self.freshness.confirmed(id, at, self.now);
         for read in self.barrier(id) {
             let at = if mutant!("C07") { LogId::ZERO } else { at.max(read.at_least) };
             self.reads.waiting.entry(at).or_default().push(read);
@@ -142,6 +154,7 @@ impl<P: Protocol> Replica<P> {
 
     /// A barrier failed: its reads wait for the next one, unless they tried often or long enough.
     pub(super) fn read_failed(&mut self, id: u64, why: &Refusal) {
+        self.freshness.failed(id);
         for mut read in self.barrier(id).into_iter().rev() {
             read.attempts += 1;
             if read.attempts >= self.config.read_attempts || self.now >= read.hold {
@@ -159,7 +172,9 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn release_reads(&mut self, covered: LogId) {
         while let Some(entry) = self.reads.waiting.first_entry().filter(|e| *e.key() <= covered) {
             let ready = entry.remove();
-            self.out.apply.extend(ready.into_iter().map(|r| ApplyOp::Query { ticket: r.ticket, query: r.query }));
+            let queries =
+                ready.into_iter().map(|Read { ticket, local, query, .. }| ApplyOp::Query { ticket, local, query });
+            self.out.apply.extend(queries);
         }
     }
 

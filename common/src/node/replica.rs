@@ -18,6 +18,7 @@ use super::applying::{Applying, MYSELF};
 use super::config::ReplicaConfig;
 use super::expiry::Expiry;
 use super::forward::{Forwards, Orders};
+use super::freshness::Freshness;
 use super::io::{Input, Outputs, PeerOut};
 use super::members::Known;
 use super::proposals::Writes;
@@ -103,6 +104,7 @@ pub struct Replica<P: Protocol> {
     pub(super) writes: Writes,
     pub(super) forwards: Forwards,
     pub(super) reads: Reads,
+    pub(super) freshness: Freshness,
     pub(super) orders: Orders,
     pub(super) applying: Applying,
     pub(super) expiry: Expiry,
@@ -153,6 +155,7 @@ impl<P: Protocol> Replica<P> {
             writes: Writes::default(),
             forwards: Forwards::default(),
             reads: Reads::default(),
+            freshness: Freshness::default(),
             orders: Orders::default(),
             known: Known::default(),
             applying,
@@ -202,6 +205,7 @@ impl<P: Protocol> Replica<P> {
             self.step(CoreInput::Tick);
         }
         self.flush_writes();
+        self.flush_freshness();
         self.flush_reads();
         self.flush_committed();
         self.release_reads(self.applying.covered);
@@ -436,7 +440,10 @@ impl<P: Protocol> Replica<P> {
     fn apply_event(&mut self, event: ApplyEvent) {
         match event {
             ApplyEvent::Applied { upto, answers } => self.applied(upto, answers),
-            ApplyEvent::Answer { ticket, at, body } => self.answer(ticket, Answer::Read { at }, body),
+            ApplyEvent::Answer { ticket, local, at, body } => {
+                let stale_us = if local { self.staleness(at) } else { None };
+                self.answer(ticket, Answer::Read { at, stale_us }, body);
+            }
             ApplyEvent::Described { ticket, at, hash, sessions } => self.described(ticket, at, hash, sessions),
             ApplyEvent::Idle { upto, any } => self.idle_answered(upto, any),
             ApplyEvent::Frozen { at, state } => self.frozen(at, state),

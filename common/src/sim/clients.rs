@@ -70,6 +70,10 @@ pub struct Tally {
     pub late: u64,
     /// Sessions opened.
     pub sessions: u64,
+    /// Local reads of which the node said how stale they are at most, and the sum of that in microseconds.
+    pub bounded: u64,
+    /// Likewise.
+    pub bounds_us: u64,
 }
 
 /// An operation.
@@ -184,6 +188,8 @@ struct Attempt {
     client: usize,
     /// [`Witness::horizon`] as its answer must respect it.
     horizon: LogId,
+    /// When it was sent.
+    sent: Micros,
     ask: Asked,
 }
 
@@ -242,6 +248,8 @@ pub struct Clients {
     witness: Witness,
     history: History,
     tally: Tally,
+    /// Microseconds that the slowest clock counts in a thousand.
+    slowest: u64,
 }
 
 impl Clients {
@@ -270,6 +278,7 @@ impl Clients {
             witness: Witness::new(limits, KvLimits::default()),
             history: History::new(0),
             tally: Tally::default(),
+            slowest: 1000,
         };
         for i in 0..shape.clients {
             let mut rng = streams.rng("client", [i, 0, 0]);
@@ -299,6 +308,11 @@ impl Clients {
     /// The operations recorded.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// No node's clock counts fewer microseconds in a thousand.
+    pub fn expect_rate(&mut self, slowest: u64) {
+        self.slowest = slowest;
     }
 
     /// After how long by the world's clock nodes may drop a session that is not used.

@@ -233,6 +233,8 @@ fn replica_config(shape: &Shape) -> ReplicaConfig {
         // Few enough, now and then, to be reached.
         config.pending_requests = 4 << rng.between(0, 9);
         config.client_requests = rng.between(2, 100) as usize;
+        // Now and then never.
+        config.fresh_us = rng.between(0, 200_000) / 20_000 * 20_000;
     }
     config
 }

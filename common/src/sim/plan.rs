@@ -24,6 +24,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How many microseconds the slowest clock counts at least, in a thousand of the world's.
+    pub fn slowest_rate(&self) -> u64 {
+        let drifts = self.faults.iter().filter_map(|timed| match timed.fault {
+            Fault::Drift { per_mille, .. } => Some((1000 + i64::from(per_mille)).clamp(100, 1000) as u64),
+            _ => None,
+        });
+        drifts.min().unwrap_or(1000)
+    }
+
     /// How long by the world's clock a session must have been unused before it may be dropped, whoever leads: clocks may run
     /// fast or jump, and a turn takes its time.
     pub fn least_idle(&self) -> Micros {
@@ -129,9 +138,11 @@ impl LoadShape {
             return usual;
         }
         let mut rng = Rng::new(self.limits ^ 0x1D1E);
-        // Between one and 32 times as long as there is between two writes of a client.
-        let between = self.clients * 1_000_000 / self.per_second.max(1);
-        if rng.next_u64() & 1 == 1 { (between << rng.between(0, 6)).clamp(1000, 60_000_000) } else { usual }
+        // Between one and 32 times as long as there is between two writes of a client; but never so little that a session is
+        // gone before a client that was not answered has asked again. Then nothing could be promised to it (L2).
+        let between = (self.clients * 1_000_000 / self.per_second.max(1)) << rng.between(0, 6);
+        let least = 2 * self.retry_us << rng.between(0, 3);
+        if rng.next_u64() & 1 == 1 { between.max(least).clamp(1000, 60_000_000) } else { usual }
     }
 
     /// The limits of the session table, the same on all nodes.

@@ -18,7 +18,8 @@ impl<P: Subject> World<'_, P> {
         let Some(leader) = self.leading() else { return Ok(()) };
         let id = self.hosts[leader].id;
         let others = |v: NodeId| v != id && self.hosts[v.0 as usize - 1].running.is_some();
-        let limit = P::leaves_a_stalled_disk(&self.plan.shape.timing, id).filter(|_| self.members.now().configuration.is_quorum(others));
+        let limit = P::leaves_a_stalled_disk(&self.plan.shape.timing, id)
+            .filter(|_| self.members.now().configuration.is_quorum(others));
         let Some(limit) = limit else { return Ok(()) };
         self.hosts[leader].stalled += 1;
         self.write_raw(leader);

@@ -27,7 +27,7 @@ impl Violation {
 /// The names of the oracles of every protocol. Those of one alone are [`Subject::oracles`].
 pub const ORACLES: &[&str] = &[
     "C-ACK", "C-ANS", "C-DUR", "C-HALT", "C-INT", "C-LIN", "C-MONO", "C-NBT", "C-ONCE", "C-PANIC", "C-PEER",
-    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4", "L5", "L6", "L7",
+    "C-PREFIX", "C-RECOV", "C-RES", "C-SEQ", "C-STALE", "C-STATE", "C-VOW", "L1", "L2", "L3", "L4", "L5", "L6", "L7",
 ];
 
 /// The timing of a simulated cluster, in a protocol's own terms once [`Subject::config`] has read it.

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `C-LIN` | an operation's place is after that of everything answered before it was asked; its answer is what the commands up to its place give; what was refused is not done |
 //! | `C-SEQ` | likewise for a local read, with what its own client has seen in the place of all answers |
+//! | `C-STALE` | a local read sees everything that was committed as long before it was asked as its answer says, or longer |
 //! | `C-ONCE` | a write under one `(session, seq)` is carried out once, the first time it stands in the log, and has one answer; a session is known until the documented rules drop it |
 //! | `C-DUR` | what is answered as done is in the log for ever: at the end at the latest, there where the answer said |
 //! | `C-INT` | nothing is committed that no client asked for |
@@ -70,6 +71,8 @@ pub struct Witness {
     /// How long a session must have been unused before it may be dropped, by the world's clock; None: it must not be.
     idle: Option<Micros>,
     now: Micros,
+    /// When the log was known to be committed how far.
+    progress: Vec<(Micros, LogId)>,
 }
 
 /// What was answered as done and was not yet.
@@ -120,6 +123,7 @@ impl Witness {
             return fail("C-PREFIX", || format!("{} is committed after {last}", run.first()));
         }
         self.committed.push(run.first(), run.last().counter);
+        self.progress.push((self.now, run.last()));
         let mut verdict = Ok(());
         if run.kind() == EntryKind::Command {
             for (at, payload) in run.iter() {
@@ -325,6 +329,19 @@ impl Witness {
             self.complete(read.at);
         }
         verdict
+    }
+
+    /// A local read was answered as of `at`, and to see everything before `since`; `bound` is what its answer said.
+    pub fn bounded(&self, at: LogId, since: Micros, bound: u64) -> Verdict {
+        let n = self.progress.partition_point(|(when, _)| *when < since);
+        match n.checked_sub(1).map(|i| self.progress[i]) {
+            Some((when, place)) if place > at => fail("C-STALE", || {
+                format!(
+                    "a local read was answered as of {at} and to be {bound} us old at most, since {since:?}; {place} was committed at {when:?}"
+                )
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// A read's place alone: for questions that have no answer from the state.

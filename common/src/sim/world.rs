@@ -205,6 +205,7 @@ impl<'p, P: Subject> World<'p, P> {
         let corrupting = plan.faults.iter().any(|f| matches!(f.fault, super::plan::Fault::Corrupt { .. }));
         let mut clients = Clients::new(streams, shape.load, &all, shape.load.sessions());
         clients.expect_idle(plan.least_idle());
+        clients.expect_rate(plan.slowest_rate());
         let mut world = Self {
             plan,
             options,

@@ -243,7 +243,7 @@ fn reads_ask_for_what_was_seen_and_are_repeated() {
     assert_eq!(asked[0].0.ask, at_least(20));
     x.lost("cut");
     let asked = pump(&mut x, now);
-    answer(&mut x, now, asked[0].0.id, Answer::Read { at: LogId::new(1, 25) });
+    answer(&mut x, now, asked[0].0.id, Answer::Read { at: LogId::new(1, 25), stale_us: None });
     assert_eq!(reading.try_recv().unwrap().unwrap().at, LogId::new(1, 25));
     let _next = read(&mut x, now, ReadMode::Local);
     assert_eq!(pump(&mut x, now)[0].0.ask, at_least(25));
@@ -274,7 +274,7 @@ fn a_connection_stalls_when_one_kind_of_request_is_not_answered() {
     let asked = pump(&mut x, now);
     assert_eq!(asked.len(), 2);
     assert_eq!(x.wake_at(now, STALL), Some(ms(30)));
-    answer(&mut x, ms(20), asked[0].0.id, Answer::Read { at: LogId::ZERO });
+    answer(&mut x, ms(20), asked[0].0.id, Answer::Read { at: LogId::ZERO, stale_us: None });
     assert!(!x.stalled(ms(29), STALL));
     assert!(x.stalled(ms(30), STALL), "an answer of the other kind does not count");
     x.lost("stalled");
@@ -287,7 +287,7 @@ fn a_connection_stalls_when_one_kind_of_request_is_not_answered() {
         let _other = read(&mut x, ms(n), ReadMode::Linearizable);
         x.expire(ms(n));
         for (request, _) in pump(&mut x, ms(n)) {
-            answer(&mut x, ms(n), request.id, Answer::Read { at: LogId::ZERO });
+            answer(&mut x, ms(n), request.id, Answer::Read { at: LogId::ZERO, stale_us: None });
         }
         if x.stalled(ms(n), STALL) {
             passed_over = ms(n);
@@ -305,7 +305,7 @@ fn the_window_bounds_what_is_under_way() {
     assert_eq!(x.room(), 0);
     let asked = pump(&mut x, now);
     assert_eq!((asked.len(), x.in_flight()), (3, 3));
-    answer(&mut x, now, asked[1].0.id, Answer::Read { at: LogId::ZERO });
+    answer(&mut x, now, asked[1].0.id, Answer::Read { at: LogId::ZERO, stale_us: None });
     assert_eq!((x.room(), x.in_flight()), (1, 2));
     drop(waiting);
 }

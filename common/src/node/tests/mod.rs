@@ -2,6 +2,7 @@
 
 mod expiry;
 mod fake;
+mod freshness;
 mod random;
 mod requests;
 mod shell;

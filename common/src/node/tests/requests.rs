@@ -205,17 +205,21 @@ fn reads_of_a_turn_share_a_barrier_and_wait_for_its_entries() {
     assert!(ready.is_empty(), "nothing is applied yet");
     let out = b.emit(vec![Effect::Commit { upto: id(1, 1) }]);
     assert!(matches!(out.apply[..], [ApplyOp::Apply { .. }, ApplyOp::Query { .. }]), "{:?}", out.apply);
-    assert_eq!(b.settle(out), [(1, Answer::Read { at: id(1, 1) })]);
+    assert_eq!(b.settle(out), [(1, Answer::Read { at: id(1, 1), stale_us: None })]);
     let out = b.emit(vec![Effect::Commit { upto: id(1, 3) }]);
-    assert_eq!(b.settle(out), [(2, Answer::Read { at: id(1, 3) })], "the client has seen more than the barrier asks");
+    assert_eq!(
+        b.settle(out),
+        [(2, Answer::Read { at: id(1, 3), stale_us: None })],
+        "the client has seen more than the barrier asks"
+    );
 }
 
 #[test]
-fn a_local_read_asks_nobody_but_never_goes_back() {
-    let mut b = Bench::new(config());
+fn a_local_read_waits_for_nobody_but_never_goes_back() {
+    let mut b = Bench::new(ReplicaConfig { fresh_us: 0, ..config() });
     b.turn([Input::ClientUp { conn: 1 }]);
     let out = b.turn([read(1, ReadMode::Local, LogId::ZERO), read(2, ReadMode::Local, id(1, 1))]);
-    assert_eq!(b.settle(out), [(1, Answer::Read { at: LogId::ZERO })]);
+    assert_eq!(b.settle(out), [(1, Answer::Read { at: LogId::ZERO, stale_us: None })]);
     assert_eq!(b.replica.core.count("ReadBarrier"), 0);
     assert_eq!(answers(&b.later(config().read_us)), [(2, not_leader(None))], "it does not wait for ever");
     assert_eq!(b.replica.requests.pending(), (0, 0));
@@ -234,7 +238,7 @@ fn failed_barriers_are_tried_again_a_bounded_number_of_times() {
     // A leader ends the pause.
     assert!(b.turn([read(2, ReadMode::Linearizable, LogId::ZERO)]).is_empty());
     let out = b.lead(Some(ME), 1);
-    assert_eq!(b.settle(out), [(2, Answer::Read { at: LogId::ZERO })]);
+    assert_eq!(b.settle(out), [(2, Answer::Read { at: LogId::ZERO, stale_us: None })]);
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn barriers_without_an_answer_hold_up_only_their_own_reads() {
     }
     assert_eq!(b.replica.core.count("ReadBarrier"), 2);
     let out = b.emit(vec![Effect::ReadReady { id: 1, at: LogId::ZERO }]);
-    assert_eq!(b.settle(out), [(2, Answer::Read { at: LogId::ZERO })]);
+    assert_eq!(b.settle(out), [(2, Answer::Read { at: LogId::ZERO, stale_us: None })]);
     b.turn([]);
     assert_eq!(b.replica.core.count("ReadBarrier"), 3, "the two that waited share the next");
     let late: Vec<u64> = answers(&b.later(config().read_us)).into_iter().map(|a| a.0).collect();

@@ -69,7 +69,7 @@ async fn it_serves_stops_and_goes_on_where_it_was() {
     for (i, (answer, _)) in answers.iter().enumerate() {
         assert_eq!(answer, &Answer::Written { at: id(1, i as u64 + 1) });
     }
-    assert_eq!(read(&mut conn, id(1, 100)).await, Answer::Read { at: id(1, 100) });
+    assert_eq!(read(&mut conn, id(1, 100)).await, Answer::Read { at: id(1, 100), stale_us: None });
     let before = status(&mut conn).await;
     assert_eq!((before.core.applied, before.core.epoch), (id(1, 100), 1));
     let of = |s: &NodeStatus, name: &str| s.counters.iter().find(|c| c.0 == name).map_or(0, |c| c.1);
@@ -79,7 +79,7 @@ async fn it_serves_stops_and_goes_on_where_it_was() {
 
     // Ports and folder are free again; the state comes back from a snapshot and the log behind it.
     let (node, mut conn) = start(config.clone()).await;
-    assert_eq!(read(&mut conn, id(1, 100)).await, Answer::Read { at: id(1, 100) });
+    assert_eq!(read(&mut conn, id(1, 100)).await, Answer::Read { at: id(1, 100), stale_us: None });
     let after = status(&mut conn).await;
     assert_eq!((after.core.epoch, after.state_hash), (2, before.state_hash));
     assert!(after.core.last == id(1, 100) && after.core.snapshot >= id(1, 40), "{after:?}");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::ask::Aside;
 use super::history::{Action, Fate, Value};
 use super::{Asked, Attempt, ClientAct, Clients, Event, Op, Opened, What};
-use crate::client::wire::{Answer, Response, SessionId};
+use crate::client::wire::{Answer, ReadMode, Response, SessionId};
 use crate::protocol::Refusal;
 use crate::sim::subject::Violation;
 use crate::sim::witness::{ReadAnswer, Verdict};
@@ -26,7 +26,7 @@ impl Clients {
         let Some(attempt) = self.requests.remove(&id).filter(|a| a.conn == conn) else {
             return wrong(&format!("connection {conn} was answered {} to request {id}, not open there", answer.name()));
         };
-        let Attempt { client, horizon, ask, .. } = attempt;
+        let Attempt { client, horizon, sent, ask, .. } = attempt;
         match ask {
             Asked::Open => self.open_answered(client, id, horizon, answer),
             Asked::Write { op, session, seq } => {
@@ -36,10 +36,10 @@ impl Clients {
                 verdict
             }
             Asked::Read { op, mode, key, at_least } => match answer {
-                Answer::Read { at } => {
+                Answer::Read { at, stale_us } => {
                     let name = self.keys[key as usize].as_bytes();
                     let read = ReadAnswer { mode, key: name, horizon, at_least, at, body: &body };
-                    let verdict = self.witness.read(&read);
+                    let verdict = self.witness.read(&read).and(self.judge_bound(mode, at, stale_us, sent));
                     self.read_answered(client, op, at, &body);
                     verdict
                 }
@@ -54,6 +54,18 @@ impl Clients {
             },
             Asked::Aside { aside, at_least } => self.aside_answered(&aside, at_least, horizon, answer, &body),
         }
+    }
+
+    /// C-STALE: what a local read's answer says of its age is so, if the node's clock is as slow as it may be.
+    fn judge_bound(&mut self, mode: ReadMode, at: LogId, stale_us: Option<u64>, sent: Micros) -> Verdict {
+        let Some(bound) = stale_us else { return Ok(()) };
+        if mode.is_linearizable() {
+            return wrong(&format!("a read that sees everything was answered as if it were {bound} us old"));
+        }
+        (self.tally.bounded, self.tally.bounds_us) = (self.tally.bounded + 1, self.tally.bounds_us + bound);
+        // Two microseconds are lost where clocks are converted.
+        let span = (bound + 2).saturating_mul(1000).div_ceil(self.slowest);
+        self.witness.bounded(at, Micros(sent.0.saturating_sub(span)), bound)
     }
 
     fn is_late(&mut self, client: usize, op: u64) -> bool {
@@ -212,7 +224,7 @@ impl Clients {
             (Aside::Append { payload, sound: true }, Answer::Written { at }) => {
                 self.witness.appended(payload, horizon, at)
             }
-            (Aside::NoQuery { mode }, Answer::Read { at }) => {
+            (Aside::NoQuery { mode }, Answer::Read { at, .. }) => {
                 if kv::Answer::decode(body) != Ok(kv::Answer::Malformed) {
                     return wrong("a query that is none was answered as if it were one");
                 }

@@ -197,7 +197,7 @@ impl Clients {
         let request = self.next_request;
         self.next_request += 1;
         self.tally.sent += 1;
-        self.requests.insert(request, Attempt { conn, client, horizon, ask });
+        self.requests.insert(request, Attempt { conn, client, horizon, sent: self.now, ask });
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.requests.push(request);
         }

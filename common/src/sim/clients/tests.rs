@@ -43,6 +43,8 @@ enum Bug {
     TakesAll,
     /// What one request brought is put in the log twice.
     Stutters,
+    /// A local read is said to be of this moment.
+    SaysYoung,
 }
 
 enum Due {
@@ -59,6 +61,9 @@ struct Server {
     deaf: bool,
     calm: bool,
     log: Vec<Entries>,
+    /// When each of them was committed.
+    times: Vec<Micros>,
+    now: Micros,
     last: LogId,
     new: Applier<KvStore>,
     old: Applier<KvStore>,
@@ -81,6 +86,8 @@ impl Server {
             deaf: false,
             calm: false,
             log,
+            times: Vec::new(),
+            now: Micros(0),
             last: LogId::ZERO,
             new: applier(),
             old: applier(),
@@ -129,7 +136,8 @@ impl Server {
             LogId::new(self.last.epoch.max(1), self.last.counter + 1)
         };
         let run = Entries::new(self.last, kind, Batch::single(payload)).unwrap();
-        let verdict = self.heed(clients.committed(&run, Micros(0)));
+        self.times.push(self.now);
+        let verdict = self.heed(clients.committed(&run, self.now));
         let mut answers = Vec::new();
         if self.bug == Bug::Twice {
             self.new.apply(&self.renamed(&run), &mut answers);
@@ -170,6 +178,7 @@ impl Server {
         if !self.open[&conn] || self.dead.contains(&conn) {
             return Ok(());
         }
+        self.now = now;
         let Ok(request) = postcard::from_bytes::<Request>(header) else {
             if self.bug == Bug::TakesAll {
                 self.reply(now, conn, clients.next_request - 1, Answer::Unknown, Bytes::new());
@@ -199,7 +208,12 @@ impl Server {
                 } else {
                     let from = if stale { &self.old } else { &self.new };
                     let (at, body) = (from.applied(), from.query(body));
-                    self.reply(now, conn, id, Answer::Read { at }, body);
+                    // As old as the first entry that it lacks.
+                    let lacks = self.log.partition_point(|run| run.last() <= at);
+                    let age = self.times.get(lacks).map_or(0, |then| now.since(*then).0);
+                    let age = if self.bug == Bug::SaysYoung { 0 } else { age };
+                    let stale_us = (mode == ReadMode::Local).then_some(age);
+                    self.reply(now, conn, id, Answer::Read { at, stale_us }, body);
                 }
             }
             Ask::Status | Ask::Transfer { .. } | Ask::Change { .. } => {
@@ -317,8 +331,8 @@ fn a_correct_server_passes_thousands_of_operations() {
     let mut sum = Tally::default();
     for seed in 0..20 {
         let clients = run(seed, Bug::None, Micros(10_000_000), SessionLimits::default(), SHAPE).unwrap();
-        let Tally { answered, failed, unknown, sent, late, sessions } = clients.tally();
-        assert!(answered > 1500 && sent > answered, "{:?}", clients.tally());
+        let Tally { answered, failed, unknown, sent, late, sessions, bounded, bounds_us } = clients.tally();
+        assert!(answered > 1500 && sent > answered && bounded > 100 && bounds_us > 1000, "{:?}", clients.tally());
         sum.failed += failed;
         sum.unknown += unknown;
         sum.late += late;
@@ -354,6 +368,7 @@ fn each_mistake_of_a_server_is_found_by_the_oracle_for_it() {
         (Bug::RefusesAndDoes, "C-LIN"),
         (Bug::Twice, "C-ONCE"),
         (Bug::AnswersTwice, "C-ANS"),
+        (Bug::SaysYoung, "C-STALE"),
     ];
     for (bug, oracle) in cases {
         for seed in 0..5 {

@@ -134,3 +134,17 @@ fn numbers_have_about_equal_weight_for_each_power_of_two() {
     assert!(octaves.iter().all(|n| (850..1150).contains(n)), "{octaves:?}");
     assert_eq!((log(&mut rng, 5, 5), log(&mut rng, 9, 2)), (5, 9));
 }
+
+#[test]
+fn sessions_are_dropped_soon_in_some_plans_and_after_a_retry_in_all() {
+    let (mut soon, mut early) = (0, 0);
+    for seed in 0..SEEDS {
+        let plan = plan("raft", seed);
+        let (load, idle) = (plan.shape.load, plan.shape.load.session_idle_us());
+        assert!(idle >= (2 * load.retry_us).min(60_000_000), "{seed}");
+        assert!(plan.least_idle().0 < idle, "{seed}");
+        soon += u64::from(idle <= 60_000_000);
+        early += u64::from(idle < 4 * load.clients * 1_000_000 / load.per_second);
+    }
+    assert!(soon > SEEDS / 6 && early > SEEDS / 40, "{soon} {early}");
+}
