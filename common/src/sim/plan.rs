@@ -141,7 +141,7 @@ impl LoadShape {
         // Between one and 32 times as long as there is between two writes of a client; but never so little that a session is
         // gone before a client that was not answered has asked again. Then nothing could be promised to it (L2).
         let between = (self.clients * 1_000_000 / self.per_second.max(1)) << rng.between(0, 6);
-        let least = 2 * self.retry_us << rng.between(0, 3);
+        let least = (2 * self.retry_us) << rng.between(0, 3);
         if rng.next_u64() & 1 == 1 { between.max(least).clamp(1000, 60_000_000) } else { usual }
     }
 
