@@ -153,7 +153,8 @@ impl Raft {
             won
         };
         match &self.state {
-            State::PreCandidate(votes) if wins(votes) => self.campaign(false, fx),
+            // Its disk may have stalled since it asked.
+            State::PreCandidate(votes) if wins(votes) && self.may_stand() => self.campaign(false, fx),
             State::Candidate(votes) if wins(votes) => self.become_leader(fx),
             _ => {}
         }

@@ -116,7 +116,7 @@ impl<P: Subject> World<'_, P> {
         }
         self.let_pass(unit);
         let known = self.clients.witness().sessions_known() as u64;
-        let wrong = self.hosts.iter().find_map(|h| {
+        let wrong = self.hosts.iter().filter(|h| !self.members.removed(h.id)).find_map(|h| {
             let knows = h.running.as_ref()?.apply.worker.applier().sessions();
             (knows != known).then_some((h.id, knows))
         });
