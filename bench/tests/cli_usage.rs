@@ -55,7 +55,9 @@ fn help_starts_with_examples() {
         assert!(out.starts_with("Examples:\n  duet "), "{command}:\n{out}");
         assert!(out.contains("Usage: duet"), "{command}:\n{out}");
     }
-    for ask in ["put", "get", "delete", "cas", "list", "leader", "transfer", "append", "log", "peers", "status"] {
+    for ask in
+        ["put", "get", "delete", "cas", "list", "leader", "transfer", "append", "log", "peers", "status", "member"]
+    {
         let (code, out, _) = run(&["ctl", ask, "--help"]);
         assert!(code == Some(0) && out.contains(&format!("Usage: duet ctl {ask}")), "{ask}:\n{out}");
     }
@@ -77,6 +79,9 @@ fn wrong_usage_is_refused_with_a_helpful_text() {
     refused(&["ctl", "--target", "raft://a:1", "log", "--after", "x"], &["expected 3/17", "0x300000011"]);
     refused(&["ctl", "--target", "raft://a:1", "--node", "x", "leader"], &["expected a node's number"]);
     refused(&["ctl", "--run", "nowhere", "leader"], &["no run at nowhere"]);
+    refused(&["ctl", "member", "add", "4"], &["expected ID=HOST:PORT"]);
+    refused(&["ctl", "member", "change", "--voter", "0=h:1"], &["expected a number from 1 on"]);
+    refused(&["ctl", "--target", "raft://a:1", "member", "change"], &["expected --voter, --learner or --remove"]);
     refused(&["sim", "--protocol", "paxos"], &["[possible values: raft, zab, both]"]);
     refused(&["sim", "--seeds", "0"], &["0 is not in 1.."]);
     refused(&["sim", "--minutes", "0"], &["expected a number of minutes from 0.001"]);

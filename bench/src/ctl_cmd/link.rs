@@ -1,17 +1,19 @@
 //! How `duet ctl` reaches a cluster, and its errors in words: what was asked of whom, what came, what to do next.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::client::wire::{NodeStatus, ReadMode};
 use common::client::{Cause, Client, ClientConfig, ClientError, Page, Reply, admin};
+use common::membership::MemberChange;
 use common::protocol::Refusal;
 use common::state_machine::kv::{Answer, Command, Part, Query};
+use common::status::Status;
 use common::storage::LogLine;
 use common::types::{LogId, NodeId};
 use tokio::task::JoinSet;
 
-use super::look::{StatusRow, leader_of};
+use super::look::{StatusRow, knower_of, leader_of};
 use crate::cli::{Exit, Fail, Protocol, Target};
 
 /// A cluster, or with `--node` one node of it.
@@ -113,6 +115,55 @@ impl Link {
         self.node(&addr).transfer(to).await.map_err(|e| self.explain("transfer", &e).into())
     }
 
+    /// What a node says that knows of the members as of this entry: the leader, or whoever knows most. Waits for one that
+    /// does, and takes the best there is when the time is up.
+    pub(super) async fn knowing(&self, at: LogId) -> anyhow::Result<Status> {
+        let began = Instant::now();
+        loop {
+            let rows = self.rows().await;
+            let best = knower_of(&rows).map(|s| s.core.clone());
+            let late = began.elapsed() + AGAIN > self.patience;
+            match best {
+                Some(status) if late || status.membership_at >= at => return Ok(status),
+                None if late => return Err(self.nobody(&said(&rows)).into()),
+                _ => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// Asks for a change of members until it is made, and gives the entry by which it is. None if everything is so already.
+    pub(super) async fn change(&self, changes: Vec<MemberChange>) -> anyhow::Result<Option<LogId>> {
+        let began = Instant::now();
+        loop {
+            let rows = self.rows().await;
+            let left = self.patience.saturating_sub(began.elapsed());
+            let asked = leader_of(&rows).or_else(|| follower_of(&rows)).map(|(row, _)| row.addr.as_str());
+            let error = match asked {
+                // A follower passes it on to the leader, which may be a node that is not among those of the target.
+                Some(addr) => match (admin::Node { timeout: left, ..self.node(addr) }).change(changes.clone()).await {
+                    Ok(at) => return Ok(Some(at)),
+                    Err(e) => Some(e),
+                },
+                None => None,
+            };
+            match &error {
+                Some(ClientError::NotDone(Cause::Refused(Refusal::NotChanged(why)))) if why == IS_SO => {
+                    return Ok(None);
+                }
+                Some(e) if e.may_have_happened() => {
+                    let what = format!("member: {e} at {}", self.target);
+                    return Err(Fail::new(Exit::Inconclusive, what)
+                        .hint("it may have been made, or may still be; `duet ctl member list` shows what is in force")
+                        .into());
+                }
+                Some(e) if !may_pass(e) => return Err(self.explain("member", e).into()),
+                _ if began.elapsed() + AGAIN < self.patience => tokio::time::sleep(AGAIN).await,
+                Some(e) => return Err(self.explain("member", e).into()),
+                None => return Err(self.leading().await.map_or_else(|e| e, |_| self.nobody("none in time").into())),
+            }
+        }
+    }
+
     /// Log entries of the first node that answers.
     pub(super) async fn log(&self, after: LogId, max: u32) -> anyhow::Result<Vec<LogLine>> {
         let addr = self.check().await?;
@@ -189,6 +240,34 @@ impl Link {
 
 /// How long a node may take to say how it is. One that is paused should not keep the table of the others waiting.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// Between two attempts at something that another one may have to come before: nobody says when it is over.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// As `MembershipError::Nothing` says it.
+const IS_SO: &str = "nothing would change";
+
+/// Whether what stood in the way of a change of members may be gone in a moment.
+fn may_pass(e: &ClientError) -> bool {
+    match e {
+        ClientError::NotDone(Cause::ConnectionLost(_)) => true,
+        ClientError::NotDone(Cause::Refused(why)) => match why {
+            Refusal::NotLeader { .. } | Refusal::Busy | Refusal::LeaderChanged | Refusal::Transferring { .. } => true,
+            // The leader says it in words only.
+            Refusal::NotChanged(why) => {
+                ["try again", "not connected", " lacks ", "is connected"].iter().any(|part| why.contains(part))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A node that follows a leader.
+fn follower_of(rows: &[StatusRow]) -> Option<(&StatusRow, &NodeStatus)> {
+    let answered = rows.iter().filter_map(|r| Some((r, r.status.as_ref().ok()?)));
+    answered.filter(|(_, s)| s.core.leader.is_some()).max_by_key(|(_, s)| s.core.epoch)
+}
 
 /// The target with one node only.
 async fn narrow(target: Target, node: &str, patience: Duration) -> anyhow::Result<Target> {

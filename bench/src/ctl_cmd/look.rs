@@ -1,12 +1,13 @@
 //! The commands that look at nodes: who leads, how far everyone is, what is in the log.
 
 use common::client::wire::NodeStatus;
-use common::status::{PeerStatus, SyncReport};
+use common::status::{PeerStatus, Status, SyncReport};
 use common::types::{LogId, NodeId, Role};
 use serde_json::{Map, Value, json};
 
 use super::Link;
-use super::render::{self, id, id_json, member, table, table_text};
+use super::members::{members_json, standing};
+use super::render::{self, id, id_json, table, table_text};
 use crate::cli::{Exit, Fail, Protocol, Ui};
 
 /// A node's answer, or why there is none.
@@ -86,7 +87,7 @@ fn status_cells(row: &StatusRow, s: &NodeStatus) -> Vec<String> {
         row.protocol.to_string(),
         c.id.to_string(),
         row.addr.clone(),
-        member(c.member).into(),
+        standing(&c.membership, c.id).into(),
         c.role.to_string(),
         c.phase.clone(),
         c.leader.map_or("-".into(), |l| l.to_string()),
@@ -110,11 +111,12 @@ impl StatusRow {
         let hard: Map<String, Value> = c.hard.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
         let counters: Map<String, Value> = s.counters.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
         json!({
-            "protocol": self.protocol, "address": self.addr, "id": c.id, "member": c.member, "role": c.role,
+            "protocol": self.protocol, "address": self.addr, "id": c.id,
+            "member": standing(&c.membership, c.id), "role": c.role,
             "phase": c.phase, "leader": c.leader, "epoch": c.epoch, "hard": hard, "base": at(c.base), "last": at(c.last),
             "durable": at(c.durable), "committed": at(c.committed), "applied": at(c.applied),
             "snapshot": at(c.snapshot), "state_hash": format!("{:016x}", s.state_hash), "sessions": s.sessions,
-            "counters": counters,
+            "counters": counters, "membership": members_json(self.protocol, c),
         })
     }
 }
@@ -123,6 +125,12 @@ impl StatusRow {
 pub(crate) fn leader_of(rows: &[StatusRow]) -> Option<(&StatusRow, &NodeStatus)> {
     let answered = rows.iter().filter_map(|r| Some((r, r.status.as_ref().ok()?)));
     answered.filter(|(_, s)| s.core.role == Role::Leading).max_by_key(|(_, s)| s.core.epoch)
+}
+
+/// The node that knows best who belongs to the cluster: the leader, or else who has seen most committed.
+pub(crate) fn knower_of(rows: &[StatusRow]) -> Option<&NodeStatus> {
+    let answered = rows.iter().filter_map(|r| r.status.as_ref().ok());
+    leader_of(rows).map(|(_, s)| s).or_else(|| answered.max_by_key(|s| (s.core.membership_at, s.core.committed)))
 }
 
 pub(super) async fn leader(links: &[Link], ui: Ui) -> anyhow::Result<Exit> {
@@ -145,9 +153,9 @@ pub(super) async fn peers(links: &[Link], ui: Ui) -> anyhow::Result<Exit> {
         let (_, s) = link.leading().await?;
         for peer in &s.core.peers {
             if ui.json {
-                ui.json_line(&peer_json(link.protocol(), s.core.id, peer))?;
+                ui.json_line(&peer_json(link.protocol(), &s.core, peer))?;
             } else {
-                t.add_row(peer_cells(link.protocol(), peer));
+                t.add_row(peer_cells(link.protocol(), &s.core, peer));
             }
         }
     }
@@ -157,11 +165,11 @@ pub(super) async fn peers(links: &[Link], ui: Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Good)
 }
 
-fn peer_cells(protocol: Protocol, p: &PeerStatus) -> Vec<String> {
+fn peer_cells(protocol: Protocol, leader: &Status, p: &PeerStatus) -> Vec<String> {
     vec![
         protocol.to_string(),
         p.id.to_string(),
-        member(p.member).into(),
+        standing(&leader.membership, p.id).into(),
         if p.connected { "up" } else { "down" }.into(),
         p.state.clone(),
         id(protocol, p.has),
@@ -177,13 +185,14 @@ fn sync_text(protocol: Protocol, s: &SyncReport) -> String {
     format!("{} {from} -> {to}, {} entries, {} bytes, {took}", s.kind, s.entries, s.bytes)
 }
 
-fn peer_json(protocol: Protocol, leader: NodeId, p: &PeerStatus) -> Value {
+fn peer_json(protocol: Protocol, leader: &Status, p: &PeerStatus) -> Value {
     let at = |at: LogId| id_json(protocol, at);
     let sync = p.sync.as_ref().map(|s| {
         json!({"kind": s.kind, "from": at(s.from), "to": at(s.to), "entries": s.entries, "bytes": s.bytes, "took_us": s.took_us})
     });
     json!({
-        "protocol": protocol, "leader": leader, "id": p.id, "member": p.member, "connected": p.connected,
+        "protocol": protocol, "leader": leader.id, "id": p.id, "member": standing(&leader.membership, p.id),
+        "connected": p.connected,
         "state": p.state, "has": at(p.has), "sent": at(p.sent), "paused": p.paused, "sync": sync,
     })
 }
@@ -230,7 +239,6 @@ pub(super) async fn log(link: &Link, ui: Ui, mut after: LogId, max: u32) -> anyh
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::status::Status;
     use common::types::Member;
 
     fn row(protocol: Protocol, id: u64) -> StatusRow {

@@ -6,6 +6,7 @@
 mod data;
 mod link;
 mod look;
+mod members;
 pub mod render;
 
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use common::types::LogId;
 use crate::cli::{Exit, TargetArgs, Ui, block_on};
 
 pub(crate) use link::Link;
-pub(crate) use look::{StatusRow, leader_of, live_table};
+pub(crate) use look::{StatusRow, knower_of, leader_of, live_table};
+pub(crate) use members::{members_json, members_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +28,7 @@ Examples:
   duet ctl cas colour blue --expect green       swap, if it is still green
   duet ctl status                               every node, one row each
   duet ctl peers                                what each peer has, needs, and waits for
+  duet ctl member list                          who votes, who learns, and where they are
   duet ctl log --after 0x100000003 --json | jq  the log itself
   duet ctl --target zab://10.0.0.1:4001,10.0.0.2:4001 leader";
 
@@ -169,6 +172,8 @@ enum Ask {
     Peers,
     /// Show every node, one row each
     Status,
+    /// Show and change who belongs to the cluster
+    Member(members::Args),
 }
 
 /// Runs `duet ctl`.
@@ -180,6 +185,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
             Ask::Peers => look::peers(&args.links().await?, ui).await,
             Ask::Status => look::status(&args.links().await?, ui).await,
             Ask::Transfer { to } => look::transfer(&args.link().await?, ui, *to).await,
+            Ask::Member(member) => members::run(&args.link().await?, ui, member).await,
             Ask::Log { after, max } => look::log(&args.link().await?, ui, *after, *max).await,
             Ask::Put { key, value, file, hex } => {
                 let value = data::value(value.as_deref(), file.as_deref(), *hex)?;

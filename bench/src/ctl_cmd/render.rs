@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use common::client::wire::Envelope;
 use common::entries::EntryKind;
+use common::membership::Membership;
 use common::state_machine::kv::Command;
 use common::storage::LogLine;
 use common::types::{LogId, Member};
@@ -120,8 +121,13 @@ pub fn entry(protocol: Protocol, line: &LogLine) -> (String, Value) {
         }
         EntryKind::Membership => {
             object.insert("kind".into(), "membership".into());
-            put_bytes(&mut object, "data", &line.payload);
-            format!("membership {}", escape(&line.payload))
+            if let Some(membership) = Membership::decode(&line.payload) {
+                object.insert("members".into(), membership.to_string().into());
+                format!("members {membership}")
+            } else {
+                put_bytes(&mut object, "data", &line.payload);
+                format!("members, not understood: {}", escape(&line.payload))
+            }
         }
     };
     (text, Value::Object(object))
