@@ -9,14 +9,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use common::types::NodeId;
+use common::types::{LogId, NodeId};
 use serde_json::json;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::cli::{Exit, Fail, Interrupts, Live, Protocol, Ui, run_async};
 use crate::config::{Setting, layers};
 use crate::ctl_cmd::render::{member, table, table_text};
-use crate::ctl_cmd::{Link, StatusRow, leader_of, live_table};
+use crate::ctl_cmd::{Link, StatusRow, knower_of, leader_of, live_table, members_json, members_line};
 use crate::runs::{self, RunDir};
 use crate::supervisor::{Cluster, ClusterFileNode, ClusterSpec};
 
@@ -172,6 +172,7 @@ fn introduce(clusters: &[Cluster], run: &RunDir, ui: Ui) -> anyhow::Result<()> {
         ("write a key", format!("duet ctl put {which}colour green")),
         ("every node, one row each", "duet ctl status".into()),
         ("what the leader knows of its peers", "duet ctl peers".into()),
+        ("who belongs, and how that is changed", "duet ctl member --help".into()),
         ("from elsewhere than this folder", format!("duet ctl --target {} leader", clusters[0].target())),
     ]);
     ui.say(format!("Everything is in {}. Ctrl-C stops all nodes.\n", run.path().display()));
@@ -184,7 +185,8 @@ async fn watch(clusters: &mut [Cluster], ui: Ui) -> anyhow::Result<Exit> {
     for cluster in clusters.iter() {
         links.push(Link::open(cluster.target(), None, POLL_PATIENCE).await?);
     }
-    let mut screen = Screen { ui, live: Live::new(ui), said: vec![String::new(); links.len()] };
+    let said = vec![Said::default(); links.len()];
+    let mut screen = Screen { ui, live: Live::new(ui), said };
     let mut ticks = interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -231,15 +233,25 @@ async fn any_exit(clusters: &mut [Cluster]) -> (usize, NodeId, io::Result<ExitSt
 struct Screen {
     ui: Ui,
     live: Live,
-    /// What was said last of each cluster's leader.
-    said: Vec<String>,
+    /// What was said last of each cluster.
+    said: Vec<Said>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Said {
+    leader: String,
+    /// Since which entry; nothing while the members are those of the settings.
+    members: LogId,
 }
 
 impl Screen {
-    /// On a terminal a table, redrawn in place; otherwise a line for each change of leader.
+    /// On a terminal a table, redrawn in place; otherwise a line for each change of leader or members.
     fn show(&mut self, clusters: &[Vec<StatusRow>]) -> anyhow::Result<()> {
         if self.ui.can_redraw() {
-            return self.live.redraw(&live_table(&clusters.concat()));
+            let members =
+                clusters.iter().filter_map(|rows| members_line(rows.first()?.protocol, &knower_of(rows)?.core));
+            let text: Vec<String> = std::iter::once(live_table(&clusters.concat())).chain(members).collect();
+            return self.live.redraw(&text.join("\n"));
         }
         for (rows, said) in clusters.iter().zip(&mut self.said) {
             let Some(protocol) = rows.first().map(|r| r.protocol) else { continue };
@@ -251,9 +263,21 @@ impl Screen {
             } else {
                 format!("{protocol}: nobody leads")
             };
-            if *said != now {
+            if said.leader != now {
                 self.ui.line(&now)?;
-                *said = now;
+                said.leader = now;
+            }
+            // What an old leader knew, or one that has not caught up, is no news.
+            let Some(core) = knower_of(rows).map(|s| &s.core).filter(|c| c.membership_at > said.members) else {
+                continue;
+            };
+            said.members = core.membership_at;
+            if self.ui.json {
+                let mut object = members_json(protocol, core);
+                (object["event"], object["protocol"]) = (json!("members"), json!(protocol));
+                self.ui.json_line(&object)?;
+            } else if let Some(line) = members_line(protocol, core) {
+                self.ui.line(line)?;
             }
         }
         Ok(())

@@ -95,8 +95,9 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct Node {
+    /// What it starts as.
     member: Member,
-    peer: Option<String>,
+    peer: String,
     client: String,
     /// None while it is down.
     child: Option<Child>,
@@ -173,12 +174,11 @@ impl Cluster {
     async fn try_start(spec: &ClusterSpec, exe: &Path) -> Result<Self, StartError> {
         let ids: Vec<NodeId> = (1..=spec.voters + spec.observers).map(NodeId).collect();
         let mut clients = ports::reserve(ids.len())?.into_iter();
-        let mut peers = ports::reserve(spec.voters as usize)?.into_iter();
-        // Observers connect to voters; nobody connects to them.
-        let nodes = ids.iter().zip(clients.as_slice()).zip(0..).map(|((id, client), i)| {
-            let peer = peers.as_slice().get(i).map(|p| p.addr.clone());
-            let member = if peer.is_some() { Member::Voter } else { Member::Observer };
-            (*id, Node { member, peer, client: client.addr.clone(), child: None, lifeline: None })
+        // Nobody connects to observers, unless they become voters.
+        let mut peers = ports::reserve(ids.len())?.into_iter();
+        let nodes = ids.iter().zip(clients.as_slice()).zip(peers.as_slice()).map(|((id, client), peer)| {
+            let member = if id.0 <= spec.voters { Member::Voter } else { Member::Observer };
+            (*id, Node { member, peer: peer.addr.clone(), client: client.addr.clone(), child: None, lifeline: None })
         });
         let mut cluster = Self { spec: spec.clone(), exe: exe.to_owned(), nodes: nodes.collect() };
         // Start all, then wait for all: they come up side by side.
@@ -211,6 +211,11 @@ impl Cluster {
     /// Where a node listens for clients; the same after a restart.
     pub fn client_addr(&self, id: NodeId) -> Option<&str> {
         self.nodes.get(&id).map(|n| n.client.as_str())
+    }
+
+    /// Where a node accepts peers; the same after a restart.
+    pub fn peer_addr(&self, id: NodeId) -> Option<&str> {
+        self.nodes.get(&id).map(|n| n.peer.as_str())
     }
 
     /// Every node's client address, voters first.
@@ -293,8 +298,10 @@ impl Cluster {
     pub async fn add_observer(&mut self) -> anyhow::Result<NodeId> {
         let id = NodeId(self.nodes.keys().map(|id| id.0).max().unwrap_or(0) + 1);
         for _ in 0..PORT_ATTEMPTS {
-            let Some(client) = ports::reserve(1)?.pop().map(|r| r.addr) else { continue };
-            self.nodes.insert(id, Node { member: Member::Observer, peer: None, client, child: None, lifeline: None });
+            // Free again from here on, for the node to take.
+            let addrs: Vec<String> = ports::reserve(2)?.into_iter().map(|r| r.addr).collect();
+            let Ok([client, peer]) = <[_; 2]>::try_from(addrs) else { continue };
+            self.nodes.insert(id, Node { member: Member::Observer, peer, client, child: None, lifeline: None });
             let started = match self.spawn(id) {
                 Ok(()) => self.await_ready(id).await,
                 Err(e) => Err(e),
@@ -362,8 +369,10 @@ impl Cluster {
         add("id", id.0.to_string());
         if node.member == Member::Observer {
             add("member", "observer".into());
+            add("peer-listen", node.peer.clone());
         }
-        let voters = self.nodes.iter().filter_map(|(id, n)| Some(format!("{}={}", id.0, n.peer.as_ref()?)));
+        let voters = self.nodes.iter().filter(|(_, n)| n.member == Member::Voter);
+        let voters = voters.map(|(id, n)| format!("{}={}", id.0, n.peer));
         add("voters", voters.collect::<Vec<_>>().join(","));
         add("client-listen", node.client.clone());
         add("data", self.data_dir(id).display().to_string());
@@ -429,7 +438,7 @@ impl Cluster {
         };
         let ready: Ready = serde_json::from_str(&line).with_context(|| format!("{id} printed `{line}`"))?;
         let node = self.node(id)?;
-        (node.peer, node.client) = (ready.peer, ready.client);
+        node.client = ready.client;
         Ok(())
     }
 
@@ -445,7 +454,7 @@ impl Cluster {
             id: *id,
             member: n.member,
             client: n.client.clone(),
-            peer: n.peer.clone(),
+            peer: Some(n.peer.clone()),
             pid: n.child.as_ref().and_then(Child::id),
         });
         ClusterFile { protocol: self.spec.protocol, target: self.target().to_string(), nodes: nodes.collect() }
