@@ -27,7 +27,10 @@ Examples:
   duet node --config node.toml --set raft.heartbeat_ms=20 --print-config
   duet node --protocol zab --id 1 --voters 1=10.0.0.1:7001,2=10.0.0.2:7001,3=10.0.0.3:7001 \\
       --client-listen 10.0.0.1:4001 --data /var/lib/duet/n1
-  duet node --protocol zab --id 4 --member observer --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4";
+  duet node --protocol zab --id 4 --member observer --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4
+
+A Raft node that is to become a voter later: an observer that listens (then `duet ctl member add 4=10.0.0.4:7001`).
+  duet node --id 4 --member observer --peer-listen 10.0.0.4:7001 --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4";
 
 const SOURCES: &str = "\
 Settings: flags over environment over the TOML file over defaults. Every setting of the file has a
@@ -64,11 +67,11 @@ pub struct Args {
     #[arg(long, value_enum, env = "DUET_MEMBER")]
     member: Option<MemberArg>,
 
-    /// Every voter's number and peer address
+    /// Number and peer address of every voter that the cluster begins with; once members have changed, the node's log counts
     #[arg(long, value_name = "ID=HOST:PORT", value_delimiter = ',', env = "DUET_VOTERS", value_parser = parse_voter)]
     voters: Vec<(String, String)>,
 
-    /// Where to listen for peers [default: a voter's own address in --voters]
+    /// Where to listen for peers; an observer needs it to become a voter [default: a voter's own address in --voters]
     #[arg(long, value_name = "HOST:PORT", env = "DUET_PEER_LISTEN")]
     peer_listen: Option<String>,
 
