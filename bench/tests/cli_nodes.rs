@@ -1,6 +1,8 @@
 //! The program with real nodes: processes, sockets, disks, signals. Nothing here sleeps; everything awaits what it waits
 //! for, and gives up after a minute so that a failure is a failure and not a hang.
 
+#[path = "cli_nodes/members.rs"]
+mod members;
 mod support;
 
 use std::collections::BTreeSet;
@@ -97,6 +99,9 @@ async fn refusals(run: &Run, protocol: &str, leader: &Value) {
         assert!(again.code == 1 && again.err.contains("leads already"), "{}", again.err);
     } else {
         assert!(transfer.code == 1 && transfer.err.contains("not offered"), "{}", transfer.err);
+        let change = ctl(run.path(), &["member", "remove", "1"]).await;
+        assert!(change.code == 1 && change.err.contains("not offered: changes of members in zab"), "{}", change.err);
+        assert_eq!(ctl(run.path(), &["member", "list"]).await.json()["members"].as_array().unwrap().len(), 3);
     }
     let long = "k".repeat(5000);
     let long = ctl(run.path(), &["put", &long, "1"]).await;
