@@ -232,21 +232,11 @@ impl Raft {
         if self.members.now().configuration.is_joint() {
             fx.mark("raft/reconfig#adopt.joint");
         }
-        let (say, last) = (self.say(), self.log.last());
+        // New voters are connected, so they are peers already.
         let State::Leader(leader) = &mut self.state else { return };
         leader.peers.retain(|p| p.connected || self.members.votes(p.id));
         for peer in &mut leader.peers {
             peer.member = self.members.member(peer.id);
-        }
-        for id in self.members.others(self.id) {
-            if leader.find(id).is_none() {
-                fx.mark("raft/reconfig#adopt.new_peer");
-                let mut peer = Peer::new(id, Member::Voter, self.sessions.is_up(id), last);
-                if peer.connected {
-                    peer.append(say, None, fx);
-                }
-                leader.add(peer);
-            }
         }
     }
 
@@ -387,6 +377,20 @@ mod tests {
         assert_eq!(lab.matched(C, id(2, 3))[..2], ["commit (2,3)", "change 7 is over at (2,3)"]);
         assert_eq!(lab.raft.phase(), "learner");
         assert!(lab.pass(10_000).is_empty(), "and does not stand for election");
+    }
+
+    #[test]
+    fn a_joint_membership_is_left_when_it_is_clear_who_leads() {
+        let mut lab = leader();
+        change(&mut lab, &[Change::Remove(B), Change::Remove(C), Change::Voter(D)]);
+        lab.durable();
+        lab.matched(B, id(2, 3));
+        assert_eq!(lab.step(Input::Transfer { id: 1, to: Some(B) }), ["n2: TimeoutNow(term 2)"]);
+        assert_eq!(lab.matched(D, id(2, 3)), ["commit (2,3)"], "the log has to have an end");
+        let said = lab.pass(250);
+        assert_eq!(said[0], "transfer 1 failed: leadership was not handed over: n2 did not take office in time");
+        assert_eq!(said[1], "append (2,4)..(2,4)");
+        assert_eq!(lab.raft.members.now(), &Membership::of([(A, "n1".to_owned()), (D, "h:1".to_owned())].into()));
     }
 
     /// Peers are known by their places in a list, and the list is shorter afterwards: random schedule 5,0xx.

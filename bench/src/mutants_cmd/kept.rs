@@ -27,6 +27,8 @@ macro_rules! plans {
 
 /// Those in the tree, see `bench/tests/plans.rs`.
 const PLANS: &[(&str, &str)] = plans![
+    "raft-joint-entered-by-another",
+    "raft-joint-left-while-handing-over",
     "raft-lease-counted-from-answers",
     "raft-lease-kept-while-handing-over",
     "raft-lease-longer-than-promises",
@@ -35,6 +37,7 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-more-to-say-at-the-halt",
     "raft-promise-lost-in-a-restart",
     "raft-read-joins-an-earlier-round",
+    "raft-removed-and-alone-with-it",
     "raft-rotted-promise",
     "raft-rotted-snapshot",
     "raft-snapshot-below-the-log",

@@ -32,6 +32,10 @@ pub const RARE: &[(&str, &str)] = &[
         "entries sent twice, of which the follower has a snapshot meanwhile; `entries_below_a_snapshot_are_here_already`",
     ),
     (
+        "raft/reconfig#members_committed.handing_over",
+        "a joint membership is committed while leadership is handed over; `a_joint_membership_is_left_when_it_is_clear_who_leads`",
+    ),
+    (
         "raft/snapshot#snapshot_read.not_to_be_had",
         "a leader whose log was cut has a snapshot; `a_transfer_that_halts_goes_on_with_a_heartbeat`",
     ),

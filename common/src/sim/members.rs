@@ -190,6 +190,9 @@ impl<P: Subject> World<'_, P> {
 
     /// L7: when all is well, every change that was asked for is answered, and the members can be changed, where that is offered.
     pub(super) fn can_change(&mut self, unit: u64) -> Result<(), String> {
+        if !self.until(20 * unit, |w| !w.members.now().configuration.is_joint()) {
+            return Err(format!("the members stay joint: {}", self.members.now()));
+        }
         let mut said = Vec::new();
         for _ in 0..super::operator::ATTEMPTS {
             let Some(change) = self.some_change() else { return Ok(()) };

@@ -16,7 +16,7 @@
 //! | [`server`] | the client port, and the client's side of it |
 
 mod accept;
-mod dialling;
+pub mod dialling;
 pub mod frame;
 pub mod handshake;
 pub mod in_process;

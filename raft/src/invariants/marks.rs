@@ -57,7 +57,6 @@ pub const MARKS: &[&str] = &[
     "raft/read#release_reads.before_the_first_commit",
     "raft/reconfig#adopt",
     "raft/reconfig#adopt.joint",
-    "raft/reconfig#adopt.new_peer",
     "raft/reconfig#change.refused",
     "raft/reconfig#forget_change",
     "raft/reconfig#leave_office.heir",

@@ -3,7 +3,8 @@
 //! Everything is looked at once: an entry when it appears in a log, a commit when it is made, a vote when it is on disk. So
 //! a look costs as much as what is new since the last one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use common::entries::Entries;
 use common::membership::Membership;
@@ -192,12 +193,11 @@ impl Oracle {
         for run in raft.log.cached(prev, last).unwrap_or_default() {
             for (id, payload) in run.iter() {
                 let holds = hash(&run, payload);
-                let known = match self.entries.get(&id) {
-                    Some(known) => *known,
-                    None => {
-                        self.entries.insert(id, (prev, holds));
+                let known = match self.entries.entry(id) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(place) => {
                         found = found.and(self.memberships.appended(raft, &run, (id, payload), &self.committed));
-                        (prev, holds)
+                        *place.insert((prev, holds))
                     }
                 };
                 let what = || format!("{id} after {prev} differs from {id} after {} elsewhere", known.0);

@@ -39,8 +39,9 @@ pub fn plan(protocol: &str, seed: u64) -> Plan {
 pub fn standard(protocol: &str, seed: u64) -> Plan {
     let mut shape = shape::standard();
     let faults = draw(&mut shape, seed);
-    // A scenario may have changed when snapshots are taken; the load stays the standard one.
-    Plan { protocol: protocol.to_owned(), seed, shape: shape::standard(), faults }
+    // A scenario may have changed when snapshots are taken; the load stays the standard one. Whom faults name must be there.
+    let shape = Shape { observers: shape.observers, ..shape::standard() };
+    Plan { protocol: protocol.to_owned(), seed, shape, faults }
 }
 
 /// The cluster of the standard load for 10 s, in which nothing goes wrong.
