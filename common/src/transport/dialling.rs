@@ -1,12 +1,13 @@
 //! Whom a node dials, and when.
 //!
 //! Between two voters the one with the larger id dials at once, and again after each end of the session; an observer dials
-//! every voter, and nobody an observer. That gives each pair one connection as long as all know the same members.
+//! every voter. That gives each pair one connection as long as all know the same members.
 //!
 //! They need not. A node learns who belongs from its log, and one that was away may know neither that a new voter is there
 //! nor that it votes itself. So, from the first change of members that a node hears of, it also dials voters with larger ids,
 //! but with *patience*: after there was no session for a few of the longest pauses. A voter dials listed learners with patience
-//! too: one that was a voter and does not know of its demotion waits to be called. Before every attempt, and before it
+//! too: one that was a voter and does not know of its demotion waits to be called, and one that is new may know of no voter but
+//! such as were replaced long ago. Nobody dials an observer that is not listed. Before every attempt, and before it
 //! confirms a connection, it looks whether the other one has called meanwhile. Where both dial in the same moment, each may
 //! still give up what the other keeps; their pauses differ, and the next attempt is one side's alone.
 
@@ -75,7 +76,7 @@ impl Diallers {
         let (me, member) = (shared.id, self.membership.member(shared.id));
         let membership = &self.membership;
         let at_once = |id: NodeId| membership.member(id) == Member::Voter && handshake::dials_at_once(me, member, id);
-        // Learners call voters. But one that was a voter and missed its demotion may wait to be called.
+        // Learners call voters. But one that missed its demotion waits to be called, and a new one may know none that lives.
         let patiently =
             |id: NodeId| self.changed && (membership.member(id) == Member::Voter || member == Member::Voter);
         let mut wanted = membership.addresses.clone();

@@ -44,8 +44,7 @@ pub struct TransportConfig {
     pub id: NodeId,
     /// Voter or observer; must agree with `voters`.
     pub member: Member,
-    /// Where to accept peers, such as `127.0.0.1:7101`. Voters need one, and observers that may become voters; nobody
-    /// dials an observer.
+    /// Where to accept peers, such as `127.0.0.1:7101`. Voters need one, and observers that may become voters.
     pub listen: Option<String>,
     /// The address of every voter that the cluster begins with, this node's too if it is one.
     pub voters: BTreeMap<NodeId, String>,

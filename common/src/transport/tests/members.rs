@@ -1,7 +1,8 @@
 //! Who dials whom while the members change, and while nodes know different things about them.
 
 use super::*;
-use crate::membership::Membership;
+use crate::membership::{MemberChange, Membership};
+use crate::quorum::Change;
 
 /// A cluster that begins with these voters, as one of its nodes sees it.
 fn of(voters: &[u64], addrs: &BTreeMap<NodeId, String>) -> Membership {
@@ -97,6 +98,20 @@ async fn a_larger_voter_that_does_not_come_is_dialled_after_a_while() {
     e.down().await;
     a.up_with(5).await;
     e.up_with(1).await;
+}
+
+/// n7 knows of no voter but one that is no more.
+#[tokio::test]
+async fn a_learner_that_does_not_come_is_dialled_after_a_while() {
+    let (addrs, mut listeners) = configs(&[1, 2, 7]).await;
+    drop(listeners.remove(&2));
+    let mut g = Node::start(quick(7, &some(&[2], &addrs)), listeners.remove(&7));
+    let first = some(&[1], &addrs);
+    let mut a = Node::start(quick(1, &first), listeners.remove(&1));
+    let learner = MemberChange { change: Change::Learner(NodeId(7)), address: addrs.get(&NodeId(7)).cloned() };
+    a.net.members(&of(&[1], &addrs).with(&[learner]).unwrap());
+    assert_eq!(a.up_with(7).await.1, Member::Observer);
+    assert_eq!(g.up_with(1).await.1, Member::Voter);
 }
 
 #[tokio::test]

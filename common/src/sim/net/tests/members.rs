@@ -1,7 +1,8 @@
 //! Who dials whom while the members change, and while nodes know different things about them.
 
 use super::*;
-use crate::membership::Membership;
+use crate::membership::{MemberChange, Membership};
+use crate::quorum::Change;
 
 const C: NodeId = NodeId(3);
 
@@ -93,6 +94,24 @@ fn a_larger_voter_that_does_not_come_is_dialled_after_a_while() {
     b.part(A, B);
     b.run(9 * SHAPE.redial_us);
     assert!(b.connected(A, B));
+}
+
+/// n3 was told long ago of voters that are no more, and only the others know that it belongs.
+#[test]
+fn a_learner_that_does_not_come_is_dialled_after_a_while() {
+    let mut b = Bench::new(25, SHAPE, 2, 1);
+    b.run(100_000);
+    b.told(C, &[4]);
+    b.part(C, A);
+    b.run(10_000_000);
+    assert!(!b.connected(A, C), "who is no member is not dialled");
+    let learner = MemberChange { change: Change::Learner(C), address: Some("n3".to_owned()) };
+    let membership = of(&[1, 2]).with(&[learner]).unwrap();
+    b.net.port(A, Micros(b.now)).members(&membership);
+    b.run(4 * SHAPE.redial_us - 1);
+    assert!(!b.connected(A, C), "patience");
+    b.run(5 * SHAPE.redial_us);
+    assert!(b.connected(A, C));
 }
 
 #[test]
