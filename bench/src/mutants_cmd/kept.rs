@@ -43,6 +43,7 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-snapshot-below-the-log",
     "raft-transfer-never-given-up",
     "zab-later-promise",
+    "zab-read-without-a-quorum",
     "zab-roles-change-in-one-session",
     "zab-two-lead-one-epoch",
 ];
