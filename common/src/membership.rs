@@ -129,6 +129,17 @@ impl Membership {
         self.addresses.iter().filter(votes).map(|(id, addr)| (*id, addr.clone())).collect()
     }
 
+    /// Everyone of both: whom to call when it is not clear which of them is right.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let both = [&self.configuration, &other.configuration];
+        let voters = both.iter().flat_map(|c| c.members().into_iter().filter(|id| c.votes(*id)));
+        let learners = both.iter().flat_map(|c| c.learners().iter().copied());
+        let mut addresses = other.addresses.clone();
+        addresses.extend(self.addresses.clone());
+        Self { configuration: Configuration::new(voters, learners), addresses }
+    }
+
     /// As the payload of an entry.
     pub fn encode(&self) -> Bytes {
         // Only a custom `Serialize` can fail, and there is none here.

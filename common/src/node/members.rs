@@ -21,10 +21,11 @@ use super::io::PeerOut;
 pub(super) struct Known {
     /// The entry by which this node counted as of the last turn.
     own: Option<LogId>,
-    /// A later one that a peer told of.
+    /// Another one that a peer told of: a later one, or any while the own one is not known to be committed. It may be cut off
+    /// again, and then an earlier one is right.
     told: Option<(LogId, Membership)>,
     /// What the network goes by.
-    shown: Option<LogId>,
+    shown: Option<(LogId, Option<LogId>)>,
 }
 
 impl<P: Protocol> Replica<P> {
@@ -45,11 +46,14 @@ impl<P: Protocol> Replica<P> {
                 self.tell_members(session);
             }
         }
-        self.known.told.take_if(|(at, _)| *at <= since);
-        let (at, best) = self.known.told.clone().unwrap_or((since, membership));
-        if self.known.shown != Some(at) {
-            self.known.shown = Some(at);
-            self.out.peers.push(PeerOut::Members(best));
+        let doubted = since > self.core.committed();
+        self.known.told.take_if(|(at, _)| *at == since || *at < since && !doubted);
+        let told = self.known.told.as_ref();
+        let shown = (since, told.map(|(at, _)| *at));
+        if self.known.shown != Some(shown) {
+            let all = told.map_or_else(|| membership.clone(), |(_, told)| membership.or(told));
+            self.known.shown = Some(shown);
+            self.out.peers.push(PeerOut::Members(all));
         }
     }
 
@@ -64,8 +68,10 @@ impl<P: Protocol> Replica<P> {
 
     /// A peer says who belongs.
     pub(super) fn told_members(&mut self, at: LogId, membership: Membership) {
-        let known = self.known.told.as_ref().map_or(self.core.membership().0, |(at, _)| *at);
-        if at > known && membership.configuration.members().len() <= MAX_MEMBERS {
+        let since = self.core.membership().0;
+        let news = at > since || at < since && since > self.core.committed();
+        let newest = self.known.told.as_ref().is_none_or(|(known, _)| at > *known);
+        if news && newest && membership.configuration.members().len() <= MAX_MEMBERS {
             mark!("common/node/members#told_members.later");
             self.known.told = Some((at, membership));
         }
