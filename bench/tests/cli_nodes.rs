@@ -6,6 +6,7 @@ mod members;
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use common::types::NodeId;
 use serde_json::{Value, json};
@@ -264,27 +265,48 @@ async fn a_data_folder_that_is_not_this_nodes_is_refused() {
     .await;
 }
 
+/// A node of this protocol writes five times and stops; then a bit of the first write is flipped in its log. What follows
+/// it shows that it is no torn end.
+async fn damaged(dir: &Path, protocol: &str) -> PathBuf {
+    let node = Node::start(dir, &["--protocol", protocol]).await;
+    let target = format!("{protocol}://{}", node.ready["client"].as_str().unwrap());
+    for i in 0..5 {
+        let put = ctl(dir, &["--target", &target, "put", "damage me here", &i.to_string()]).await;
+        assert_eq!(put.code, 0, "{}", put.err);
+    }
+    node.stop().await;
+    let log = std::fs::read_dir(dir.join("data/log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes.windows(14).position(|w| w == b"damage me here").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    log
+}
+
 #[tokio::test]
 async fn a_damaged_log_is_refused_with_file_and_offset() {
     within(async {
         let dir = tempfile::tempdir().unwrap();
-        let node = Node::start(dir.path(), &[]).await;
-        let target = format!("raft://{}", node.ready["client"].as_str().unwrap());
-        for i in 0..5 {
-            let put = ctl(dir.path(), &["--target", &target, "put", "damage me here", &i.to_string()]).await;
-            assert_eq!(put.code, 0, "{}", put.err);
-        }
-        node.stop().await;
-        let log = std::fs::read_dir(dir.path().join("data/log")).unwrap().next().unwrap().unwrap().path();
-        let mut bytes = std::fs::read(&log).unwrap();
-        // The first of five: what follows it shows that it is no torn end.
-        let at = bytes.windows(14).position(|w| w == b"damage me here").unwrap();
-        bytes[at] ^= 1;
-        std::fs::write(&log, bytes).unwrap();
-        let (code, err) = single(dir.path(), &[]).await;
+        let log = damaged(dir.path(), "zab").await;
+        let (code, err) = single(dir.path(), &["--protocol", "zab"]).await;
         assert_eq!(code, Some(5), "{err}");
         assert!(err.contains(&log.file_name().unwrap().to_string_lossy()[..]), "{err}");
         assert!(err.contains("is damaged at byte"), "{err}");
+    })
+    .await;
+}
+
+/// Here nobody can help it, and it says what it waits for.
+#[tokio::test]
+async fn a_raft_node_whose_log_is_damaged_starts_and_does_not_lead_by_what_is_left() {
+    within(async {
+        let dir = tempfile::tempdir().unwrap();
+        damaged(dir.path(), "raft").await;
+        let node = Node::start(dir.path(), &[]).await;
+        let target = format!("raft://{}", node.ready["client"].as_str().unwrap());
+        let status = ctl(dir.path(), &["--target", &target, "status"]).await.jsons();
+        assert_eq!((&status[0]["phase"], &status[0]["leader"]), (&json!("mending"), &Value::Null));
+        node.stop().await;
     })
     .await;
 }

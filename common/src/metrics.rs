@@ -46,6 +46,8 @@ counters! {
     batches_proposed,
     /// Commands in them.
     commands_proposed,
+    /// Damaged logs that were cut off where they stop being whole, at the start, to be mended from peers.
+    logs_mended,
     /// Snapshots of the own state stored.
     snapshots_stored,
     /// Own snapshots found damaged when a peer needed them; a new one was taken each time.
@@ -54,6 +56,8 @@ counters! {
     snapshots_installed,
     /// Peer sessions dropped because their queue was full.
     queue_overflows,
+    /// Peer sessions that this node ended because the peer broke a rule of the protocol, or lost what it had promised.
+    peers_sent_away,
     /// Connections refused in the handshake: strangers, old versions, other clusters.
     handshakes_refused,
     /// Connections closed for a bad, damaged or oversized frame.

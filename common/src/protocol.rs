@@ -75,6 +75,19 @@ pub trait Protocol: Sized + Send + 'static {
 
     /// Its place in the cluster. The replica looks after every step, so this must cost next to nothing.
     fn leadership(&self) -> Leadership;
+
+    /// What to save in place of `hard` before a damaged log is cut where it stops being whole, so that the node knows at this
+    /// start and every later one that it lost what it had acknowledged. None: this protocol cannot go on from there, and the
+    /// node refuses to start.
+    fn mend(hard: Self::Hard) -> Option<Self::Hard> {
+        let _ = hard;
+        None
+    }
+
+    /// Whether it lost what it had acknowledged, and has not yet been brought to where it may vote again.
+    fn is_mending(&self) -> bool {
+        false
+    }
 }
 
 /// Who leads, as one node sees it. Whenever any of it changes, what was asked of the former leader is in doubt.

@@ -38,6 +38,8 @@ pub struct Hard {
     pub term: u64,
     /// votedFor: who has this node's vote in that term.
     pub voted_for: Option<NodeId>,
+    /// This node lost entries that it had acknowledged, and votes for nobody: see [`mend`](crate::mend).
+    pub mending: bool,
 }
 
 impl fmt::Debug for Hard {
@@ -45,7 +47,8 @@ impl fmt::Debug for Hard {
         match self.voted_for {
             Some(node) => write!(f, "term {}, vote {node}", self.term),
             None => write!(f, "term {}, no vote", self.term),
-        }
+        }?;
+        if self.mending { f.write_str(", mending") } else { Ok(()) }
     }
 }
 
@@ -221,14 +224,15 @@ impl Protocol for Raft {
         // lost or put back. Taking that term with no vote is safe: a vote in it would have been told only after it was
         // saved, and whoever led that term has its quorum, which a second vote of ours cannot undo.
         if mutant!("R19") && log.last().epoch < hard.term {
-            hard = Hard { term: log.last().epoch, voted_for: None };
+            hard = Hard { term: log.last().epoch, voted_for: None, ..hard };
         }
         if mutant!("R26") {
             hard.voted_for = None;
         }
+        hard.mending &= !mutant!("R96");
         let save_at_start = log.last().epoch > hard.term;
         if save_at_start {
-            hard = Hard { term: log.last().epoch, voted_for: None };
+            hard = Hard { term: log.last().epoch, voted_for: None, ..hard };
         }
         let mut raft = Self {
             id,
@@ -304,6 +308,9 @@ impl Protocol for Raft {
             Input::SnapshotRefused { snapshot } => self.snapshot_refused(snapshot, fx),
         }
         self.watch_disk(finished);
+        if self.hard.mending {
+            self.heal(fx);
+        }
         let found = if look_at_all { invariants::check(self) } else { invariants::check_node(self) };
         // With a seeded bug the node goes on, so that the oracles have to find it.
         if let Err(broken) = found
@@ -346,6 +353,14 @@ impl Protocol for Raft {
             _ => Role::Looking,
         };
         Leadership { role, leader: self.leader(), epoch: self.hard.term }
+    }
+
+    fn mend(hard: Hard) -> Option<Hard> {
+        Some(crate::mend::marked(&hard))
+    }
+
+    fn is_mending(&self) -> bool {
+        self.hard.mending
     }
 
     fn status(&self) -> Status {
@@ -473,6 +488,7 @@ impl Raft {
     /// Raft's word for what this node is.
     pub(crate) fn phase(&self) -> &'static str {
         match &self.state {
+            State::Follower(_) if self.hard.mending => "mending",
             State::Follower(_) if !self.members.votes(self.id) => "learner",
             State::Follower(_) => "follower",
             State::PreCandidate(_) => "pre-candidate",

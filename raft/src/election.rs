@@ -84,10 +84,11 @@ impl Raft {
     }
 
     /// Whether it may stand for election. A snapshot on its way into the log forbids appending the no-op; a term not yet
-    /// durable forbids the next one, and a disk that does not answer any.
+    /// durable forbids the next one, and a disk that does not answer any; and so do lost entries.
     pub(crate) fn may_stand(&self) -> bool {
         let votes = self.members.may_stand(self.id) || mutant!("R27");
-        votes && self.installing.is_none() && self.unsaved == 0 && (!self.disk_is_stalled() || mutant!("R81"))
+        let able = self.installing.is_none() && self.unsaved == 0 && !self.withholds_itself();
+        votes && able && (!self.disk_is_stalled() || mutant!("R81"))
     }
 
     /// Without a leader in the same term.
@@ -114,7 +115,7 @@ impl Raft {
         self.fail_reads(fx);
         self.reset_election_timer();
         self.owed_votes.clear();
-        self.hard = Hard { term: self.hard.term + 1, voted_for: Some(self.id) };
+        self.hard = Hard { term: self.hard.term + 1, voted_for: Some(self.id), ..self.hard };
         self.save_hard(fx);
         self.state = State::Candidate(Votes { transfer, ..Votes::default() });
         self.led_by(Some(self.id), fx);
@@ -186,7 +187,7 @@ impl Raft {
         // Lexicographic: the later term wins, and of one term the longer log (section 5.4.1).
         let mine = self.log.last();
         let up_to_date = if mutant!("R04") { last.counter >= mine.counter } else { last >= mine };
-        term >= self.hard.term && free && up_to_date
+        term >= self.hard.term && free && up_to_date && !self.withholds_vote()
     }
 
     /// Whether this node leads, or heard a leader within the shortest election time-out (thesis 4.2.3).
@@ -271,6 +272,9 @@ impl Raft {
         let granted = matches!(self.state, State::Follower(_)) && self.may_vote(from, term, last);
         if !granted && last < self.log.last() {
             fx.mark("raft/election#on_request_vote.log_behind");
+        }
+        if self.hard.mending {
+            fx.mark("raft/election#on_request_vote.mending");
         }
         trace_vote(fx, "raft/election#grant_vote", "Raft fig. 2 RequestVote 2", from, granted);
         if granted {
@@ -367,7 +371,7 @@ impl Raft {
         }
         if term > self.hard.term {
             self.owed_votes.clear();
-            self.hard = Hard { term, voted_for: None };
+            self.hard = Hard { term, voted_for: None, mending: self.hard.mending && !mutant!("R91") };
             if mutant!("R42") && matches!(self.state, State::Leader(_)) {
                 let noop = Entries::noop(LogId::new(term, self.log.last().counter + 1));
                 self.log.append(noop.clone());

@@ -10,6 +10,7 @@
 //! | [`stall`] | a leader whose disk has stopped answering |
 //! | [`recovery`] | which index a peer needs: probing, conflict hints, truncation |
 //! | [`snapshot`] | InstallSnapshot |
+//! | [`mend`] | starting without entries that were acknowledged |
 //! | [`broadcast`] | append, acknowledge, the commit rule |
 //! | [`read`] | ReadIndex |
 //! | [`lease`] | reads for which the leader asks nobody |
@@ -60,6 +61,7 @@ pub mod election;
 pub mod invariants;
 pub mod lease;
 pub mod membership;
+pub mod mend;
 pub mod message;
 pub mod read;
 pub mod reconfig;

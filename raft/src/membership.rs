@@ -99,7 +99,7 @@ pub(crate) struct Say {
 
 /// What a leader knows of a peer (figure 2: nextIndex and matchIndex).
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // Four separate facts, none of which follows from another.
+#[allow(clippy::struct_excessive_bools)] // Separate facts, none of which follows from another.
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) member: Member,
@@ -125,6 +125,8 @@ pub(crate) struct Peer {
     /// Was sent something since the last heartbeat.
     pub(crate) spoken: bool,
     pub(crate) sync: Option<Sync>,
+    /// It has less than it acknowledged in this term: see [`mend`](crate::mend).
+    pub(crate) forgot: bool,
 }
 
 impl Peer {
@@ -145,6 +147,7 @@ impl Peer {
             heard: false,
             spoken: false,
             sync: None,
+            forgot: false,
         }
     }
 
@@ -238,6 +241,7 @@ impl Peer {
 
     pub(crate) fn status(&self, config: &Config, reads_disk: bool) -> PeerStatus {
         let paused = match &self.progress {
+            _ if self.forgot => Some(crate::mend::FORGOT),
             _ if !self.connected => Some("no session"),
             Progress::Probe => Some("waiting for the answer to a probe"),
             _ if reads_disk => Some("waiting for disk"),

@@ -436,7 +436,7 @@ mod tests {
             config: Config::default(),
             seed: 1,
             now: Micros(0),
-            hard: Hard { term: 1, voted_for: None },
+            hard: Hard { term: 1, ..Hard::default() },
             snapshot,
             log: log.clone(),
         };

@@ -79,6 +79,9 @@ impl Raft {
         let say = self.say();
         let State::Leader(leader) = &mut self.state else { return };
         let peer = &mut leader.peers[index];
+        if peer.forgets(last, self.members.votes(peer.id)) {
+            return disconnect(peer.id, crate::mend::FORGOT, fx);
+        }
         let stale = match peer.progress {
             Progress::Probe => refused != peer.sent,
             // An answer to a probe of before: nothing after `refused` was sent since.
@@ -270,7 +273,7 @@ mod tests {
         let mut lab = Lab::new(&[1, 1, 1]).connected();
         lab.lead();
         let refuse = |prev: LogId| {
-            let answer = Answer::Conflict { refused: prev, last: id(1, 1), at: id(1, 1), first: 1 };
+            let answer = Answer::Conflict { refused: prev, last: id(1, 3), at: id(1, 1), first: 1 };
             Message::AppendEntriesReply { term: 2, round: 0, answer }
         };
         assert_eq!(lab.hear(B, refuse(id(1, 2))).len(), 0, "that was not asked");

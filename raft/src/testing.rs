@@ -47,7 +47,7 @@ impl Lab {
     }
 
     pub(crate) fn with(id: NodeId, log: LogView, snapshot: LogId, config: Config) -> Self {
-        let hard = Hard { term: log.last().epoch, voted_for: None };
+        let hard = Hard { term: log.last().epoch, ..Hard::default() };
         let membership = (LogId::ZERO, Membership::of_ids([A, B, C]));
         let boot = Boot { id, membership, config, seed: 7, now: Micros(0), hard, snapshot, log };
         Self { raft: Raft::new(boot), fx: Effects::new(true), now: Micros(0) }

@@ -124,7 +124,7 @@ fn disk(terms: &[u64]) -> Disk<Raft> {
         let id = LogId::new(*term, i as u64 + 1);
         Entries::new(id, EntryKind::Command, Batch::from_payloads(&[format!("{id}")]))
     };
-    let hard = Hard { term: terms.last().copied().unwrap_or(0), voted_for: None };
+    let hard = Hard { term: terms.last().copied().unwrap_or(0), ..Hard::default() };
     Disk::with(hard, terms.iter().enumerate().filter_map(run).collect())
 }
 

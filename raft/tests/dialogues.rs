@@ -18,6 +18,7 @@
 //! | `cut 1 2`, `isolate 1`, `heal` | sessions end; all begin again |
 //! | `hold 1`, `release 1` | n1's disk stops, goes on |
 //! | `crash 1`, `restart 1` | what was not durable is lost |
+//! | `damage 1 keep=2` | what follows the second entry is lost from the disk of n1, which is down |
 //! | `snapshot 1 keep=2` | n1 stores a snapshot and keeps two entries before it |
 //! | `transcript off` | leaves out what nodes say, from here on |
 //! | `status` | one line per node, and per peer of a leader |
@@ -55,7 +56,7 @@ fn disk(terms: &str, term: Option<u64>) -> Outcome<Disk<Raft>> {
         let id = LogId::new(*term, i as u64 + 1);
         Entries::new(id, EntryKind::Command, Batch::from_payloads(&[format!("{id}")]))
     };
-    let hard = Hard { term: term.or(terms.last().copied()).unwrap_or(0), voted_for: None };
+    let hard = Hard { term: term.or(terms.last().copied()).unwrap_or(0), ..Hard::default() };
     Ok(Disk::with(hard, terms.iter().enumerate().filter_map(run).collect()))
 }
 
@@ -173,6 +174,13 @@ impl Stage {
                 let oracle = self.oracle.as_mut().ok_or("no cluster yet")?;
                 oracle.booted(bed.core(id), bed.node(id).member, &bed.node(id).disk.truth())?;
             }
+            "damage" => {
+                let id = node()?;
+                let keep = args.take_key("keep").ok_or("up to which entry?")?.parse()?;
+                if !bed.damage(id, keep) {
+                    return Err("there is nothing to lose".into());
+                }
+            }
             "snapshot" => {
                 let id = node()?;
                 let keep = args.take_key("keep").unwrap_or("0").parse()?;
@@ -258,5 +266,5 @@ macro_rules! scripts {
 
 scripts! {
     check_quorum, commit_needs_disks, election, figure_7, figure_8, learner, lease, probing, read_index, rejoin, snapshot, split_vote,
-    stalled_disk, transfer, members, members_crash,
+    stalled_disk, transfer, members, members_crash, mending,
 }

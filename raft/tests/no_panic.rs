@@ -134,7 +134,7 @@ proptest! {
             config: Config { max_batch_bytes: 2, max_inflight_messages: 2, max_observers: 1, max_clock_drift_ppm: 500, ..Config::default() },
             seed: 1,
             now: Micros(0),
-            hard: Hard { term: 1, voted_for: None },
+            hard: Hard { term: 1, ..Hard::default() },
             snapshot: base,
             log,
         });

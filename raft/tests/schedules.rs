@@ -1,5 +1,5 @@
-//! Random schedules over the shipped core: deliver, lose sessions, crash and restart from what was durable, hold disks, let
-//! time pass, propose, read, take snapshots, change members. After every step the oracle checks figure 3 of the paper and, for each message
+//! Random schedules over the shipped core: deliver, lose sessions, crash and restart from what was durable or, where members
+//! stay the same, from what damage left of it, hold disks, let time pass, propose, read, take snapshots, change members. After every step the oracle checks figure 3 of the paper and, for each message
 //! that left, what the disk behind it holds; each read that was confirmed is checked against what was committed when it was
 //! asked for.
 
@@ -34,6 +34,8 @@ struct World {
     reads: u64,
     transfers: u64,
     changes: u64,
+    /// Whose disk may lose a part of its log. Fewer than half of the voters, or nobody could be elected.
+    victim: Option<NodeId>,
 }
 
 impl World {
@@ -41,6 +43,9 @@ impl World {
         let mut rng = Rng::new(seed);
         let voters = [1, 2, 3, 3, 3, 3, 3, 3, 4, 5][rng.between(0, 10) as usize];
         let observers = rng.between(0, 3);
+        // Apart, so that the other schedules stay what they are.
+        let mut damage = Rng::new(seed ^ 0xDA4A_6E00);
+        let victim = (voters > 2 && damage.between(0, 4) == 0).then_some(NodeId(1));
         let config = Config {
             pre_vote: rng.between(0, 4) > 0,
             check_quorum: rng.between(0, 4) > 0,
@@ -81,6 +86,7 @@ impl World {
             reads: 0,
             transfers: 0,
             changes: 0,
+            victim,
         }
     }
 
@@ -110,7 +116,7 @@ impl World {
                 let lease = self.rng.between(0, 2) == 0;
                 self.bed.input(a, Input::ReadBarrier { id: self.reads, lease });
             }
-            972..976 => self.change_members(),
+            972..976 if self.victim.is_none() => self.change_members(),
             976..980 if self.runs(a) => {
                 self.transfers += 1;
                 let from = self.bed.leader().unwrap_or(a);
@@ -231,6 +237,11 @@ impl World {
             self.oracle.crashed(id);
             self.asked.retain(|(node, _), _| *node != id);
         } else {
+            if self.victim == Some(id) && self.rng.between(0, 2) == 0 {
+                let log = self.bed.node(id).disk.log_view(usize::MAX);
+                let keep = self.rng.between(log.base().counter, log.last().counter + 1);
+                self.bed.damage(id, keep);
+            }
             self.bed.restart(id);
             self.boots.push(id);
         }

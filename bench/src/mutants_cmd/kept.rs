@@ -27,6 +27,7 @@ macro_rules! plans {
 
 /// Those in the tree, see `bench/tests/plans.rs`.
 const PLANS: &[(&str, &str)] = plans![
+    "raft-cut-before-the-mark",
     "raft-joint-entered-by-another",
     "raft-joint-left-while-handing-over",
     "raft-lease-counted-from-answers",

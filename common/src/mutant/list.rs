@@ -109,6 +109,7 @@ pub static LIST: &[Mutant] = &[
     real("D25", "a segment that a crash left unfinished is taken for damage", "ZOOKEEPER-2332", "C-RECOV"),
     rule("D26", "a snapshot that has rotted is sent all the same", "Ganesan et al., FAST 2017", "L1"),
     rule("D27", "who belongs to the cluster is not in the snapshot", "Raft, section 7", "R-CONF"),
+    rule("D28", "a damaged log is cut before the hard state says so", "Alagappan et al., FAST 2018", "C-RECOV"),
     rule("N01", "the checksum of a frame's length is not checked", "the frame's format", "L3"),
     rule("N02", "a frame's checksum is not checked", "Stone and Partridge, SIGCOMM 2000", "C-PREFIX"),
     rule("N03", "what is said in one turn leaves in the other order", "Zab, section 2.2: FIFO channels", "C-NBT"),

@@ -374,6 +374,7 @@ impl<P: Protocol> Replica<P> {
         if let Some(link) = self.peers.0.get_mut(&peer).filter(|l| !l.ending) {
             link.ending = true;
             let session = link.session;
+            self.counters.peers_sent_away.add(1);
             self.tracer.note("link", || [("op", "disconnect".into()), ("peer", peer.0.into())]);
             self.out.peers.push(PeerOut::Disconnect { session, reason });
         }

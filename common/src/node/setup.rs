@@ -14,7 +14,7 @@ use crate::membership::Membership;
 use crate::metrics::Counters;
 use crate::protocol::Protocol;
 use crate::state_machine::{Applier, StateMachine};
-use crate::storage::{Fs, Identity, LogWorker, Opened, SnapshotWorker, Storage, StorageConfig, StorageError};
+use crate::storage::{Fs, Identity, LogWorker, Lost, Opened, SnapshotWorker, Storage, StorageConfig, StorageError};
 use crate::transport::{ClientLimits, PeerLimits, Switchboard, TransportError};
 use crate::types::{LogId, Member, NodeId};
 
@@ -179,6 +179,8 @@ pub struct Parts<P: Protocol, S: StateMachine> {
     pub snapshot_worker: SnapshotWorker,
     /// Takes the operations on the state machine.
     pub apply_worker: ApplyWorker<S>,
+    /// What damage has taken from the log, if it did at this start.
+    pub lost: Option<Lost>,
 }
 
 impl<P: Protocol, S: StateMachine> Parts<P, S> {
@@ -192,8 +194,12 @@ impl<P: Protocol, S: StateMachine> Parts<P, S> {
         machine: Applier<S>,
         counters: &Arc<Counters>,
     ) -> Result<Self, NodeError> {
-        let opened = Storage::open(fs, dir, identity, storage, counters)?;
-        let Opened { hard, snapshot, log, snapshots, log_worker, snapshot_worker } = opened;
+        let mark = |saved: Option<&[u8]>| {
+            let hard = saved.map_or_else(|| Ok(P::Hard::default()), postcard::from_bytes).ok()?;
+            postcard::to_stdvec(&P::mend(hard)?).ok()
+        };
+        let opened = Storage::open_mending(fs, dir, identity, storage, counters, &mark)?;
+        let Opened { hard, snapshot, log, snapshots, log_worker, snapshot_worker, lost } = opened;
         let hard = match hard {
             None => P::Hard::default(),
             Some(bytes) => postcard::from_bytes(&bytes).map_err(|e| NodeError::Hard {
@@ -211,6 +217,6 @@ impl<P: Protocol, S: StateMachine> Parts<P, S> {
             apply_worker.restore(snapshot).map_err(|reason| NodeError::Snapshot { dir: dir(), snapshot, reason })?;
         }
         let membership = apply_worker.applier().membership().cloned();
-        Ok(Self { hard, snapshot, membership, log, log_worker, snapshot_worker, apply_worker })
+        Ok(Self { hard, snapshot, membership, log, log_worker, snapshot_worker, apply_worker, lost })
     }
 }

@@ -290,6 +290,11 @@ impl<P: Subject> World<'_, P> {
             }
             Fault::BitRot { .. } => {
                 h.damaged |= h.fs.rot(draw).is_some();
+                if h.running.is_none() {
+                    // The next process reads it so; nobody else would until that ends.
+                    h.fs.kill();
+                    self.look_after_crash(host);
+                }
             }
             Fault::LostWrite { nth, .. } => {
                 h.damaged = true;

@@ -71,6 +71,8 @@ pub(super) struct Running<P: Subject> {
     /// For C-MONO: the greatest epoch and commit seen in this life.
     pub(super) epoch: u64,
     pub(super) committed: LogId,
+    /// It found its log damaged when it started, and goes on without the rest.
+    pub(super) mended: bool,
     /// How many entries of the committed sequence were handed to the state machine.
     pub(super) handed: usize,
     /// How many it has applied.
@@ -93,12 +95,15 @@ pub(super) struct Host<P: Subject> {
     /// How many stalls hold its disk, and how much slower it is.
     pub(super) stalled: u32,
     pub(super) slow_disk: Micros,
-    /// The disk was tampered with: it may refuse to start, and if it does it stays down.
+    /// The disk was tampered with: it may start without what it had if it is mending; it may refuse to start, and if it does
+    /// it stays down.
     pub(super) damaged: bool,
     /// Disk faults were planned since it started: it may stop itself.
     pub(super) troubled: bool,
     /// It last ended by a power cut, so that what it reads is what is on the disk.
     pub(super) dark: bool,
+    /// How often it has tried to start since it ended, and failed because of an error of the disk.
+    pub(super) failed_starts: u32,
     /// The disk has only so much room.
     pub(super) full: bool,
     /// It will not be started again, and why.
@@ -118,6 +123,8 @@ pub(super) struct Left<H> {
     pub(super) log: Vec<LogOp>,
     /// Whether a snapshot may have appeared.
     pub(super) snapshot: bool,
+    /// Whether the disk is damaged, as far as its log tells. Only then must the node know.
+    pub(super) refused: bool,
     /// Whether an operation failed on the way: nobody knows what it left behind.
     pub(super) failed: bool,
 }
@@ -144,10 +151,16 @@ impl<P: Subject> Host<P> {
             troubled: false,
             full: false,
             dark: false,
+            failed_starts: 0,
             retired: None,
             image: None,
             left: None,
         }
+    }
+
+    /// Whether it can vote, now or when it is started.
+    pub(super) fn votes(&self) -> bool {
+        self.retired.is_none() && !self.running.as_ref().is_some_and(|r| r.replica.core().is_mending())
     }
 
     /// Starts the process from what the disk holds.
@@ -194,6 +207,7 @@ impl<P: Subject> Host<P> {
             inbox: VecDeque::new(),
             members_since: None,
             busy_until: now,
+            mended: parts.lost.is_some(),
             handed: 0,
             applied: 0,
         })

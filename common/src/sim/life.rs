@@ -9,7 +9,7 @@ use super::host::{Host, Left, Running, dir};
 use super::outcome::ChartWhat;
 use super::plan::Death;
 use super::subject::{Oracle, Subject, Violation};
-use super::truth::Truth;
+use super::truth::{Ids, Truth};
 use super::world::{Event, NEVER, World};
 use crate::mutant::suspended;
 use crate::node::NodeError;
@@ -51,8 +51,9 @@ impl<P: Subject> World<'_, P> {
         h.life += 1;
         // A batch that an error ended may have been carried out in part: a cut, for example, but not its sync.
         let log = ended.into_iter().chain(log).collect();
-        h.left = Some(Left { truth: before, log, snapshot, failed });
+        h.left = Some(Left { truth: before, log, snapshot, refused: false, failed });
         h.dark = how == Death::Power;
+        h.failed_starts = 0;
         let life = h.life;
         self.look_after_crash(host);
         self.net.leave(id, now, how);
@@ -66,12 +67,16 @@ impl<P: Subject> World<'_, P> {
     }
 
     /// What a disk holds after its process ended is read from it again.
-    fn look_after_crash(&mut self, host: usize) {
+    pub(super) fn look_after_crash(&mut self, host: usize) {
         let h = &mut self.hosts[host];
-        match suspended(|| h.truth.refresh(&h.fs, dir())) {
+        let looked = suspended(|| h.truth.refresh(&h.fs, dir()));
+        if let Some(left) = &mut h.left {
+            left.refused |= h.dark && h.truth.refused().is_some();
+        }
+        match looked {
             // Of a node that will refuse its folder, or will not be used again because its disk lied, what it had stays the
             // truth: the promises were kept when they were made.
-            Ok(_) if h.truth.refused().is_none() && !h.damaged => self.truths[host].1.clone_from(h.truth.truth()),
+            Ok(_) if h.truth.refused().is_none() && !h.damaged => self.truths[host].1.follow(h.truth.truth()),
             Ok(_) => {}
             Err(violation) => self.judge(Err(violation)),
         }
@@ -91,27 +96,9 @@ impl<P: Subject> World<'_, P> {
             Err(error) => return self.refuses_to_start(host, &error),
         };
         self.counts.boots += 1;
-        let refused = h.truth.refused().map(str::to_owned);
+        let (refused, whole) = (h.truth.refused().map(str::to_owned), h.truth.whole());
         self.look_after_crash(host);
-        if self.broken() {
-            return;
-        }
-        // A process that was killed leaves its page cache, which may be better than the disk.
-        if let Some(why) = refused.filter(|_| self.hosts[host].damaged && self.hosts[host].dark) {
-            let what = format!("{id} starts from a folder that it must refuse: {why}");
-            return self.judge(Err(Violation::new("C-RECOV", what)));
-        }
-        let left = self.hosts[host].left.take();
-        let h = &self.hosts[host];
-        // Of a killed process's page cache the reader may know nothing good; then what was stays the truth.
-        let found = if h.truth.refused().is_none() { h.truth.truth() } else { &self.truths[host].1 }.clone();
-        if let Some(left) = left
-            && let Err(what) = recovered::<P>(&running, &left, h.damaged)
-                .and_then(|()| promised(&found.hard, &left, h.damaged))
-                .and_then(|()| in_order::<P>(&found, &left))
-        {
-            return self.lost_something(host, &what);
-        }
+        let Some(found) = self.starts_with(host, &running, refused, whole).filter(|_| !self.broken()) else { return };
         let snapshot = running.apply.worker.applier().applied();
         let Some(at) = self.sequence.position(snapshot) else {
             let what = format!("{id} starts from a snapshot up to {snapshot}, which was never committed");
@@ -126,14 +113,60 @@ impl<P: Subject> World<'_, P> {
         self.judge(verdict);
         let h = &mut self.hosts[host];
         h.member = member;
+        let mended = running.mended;
         h.running = Some(running);
         self.net.join(id, member, self.now);
         if self.hosts[host].paused > 0 {
             self.net.pause(id, true, self.now);
         }
         self.mix(10, host as u64, life);
-        self.say(|| ChartWhat::Note { node: id, text: "starts".to_owned() });
+        let how = if mended { "starts without a part of its log" } else { "starts" };
+        self.say(|| ChartWhat::Note { node: id, text: how.to_owned() });
         self.schedule_turn(host, self.now);
+    }
+
+    /// C-RECOV: what the disk of a node that starts holds, if it is what it may start with. `refused` and `whole` are what it
+    /// held before.
+    fn starts_with(
+        &mut self,
+        host: usize,
+        running: &Running<P>,
+        refused: Option<String>,
+        whole: Option<(LogId, Ids)>,
+    ) -> Option<Truth<P::Hard>> {
+        let h = &mut self.hosts[host];
+        let (id, lied) = (h.id, h.damaged);
+        let tries = take(&mut h.failed_starts);
+        let mending = running.replica.core().is_mending();
+        // A process that was killed leaves its page cache, which may be better than the disk.
+        let verdict = match refused.filter(|_| h.dark) {
+            Some(why) if !mending => Err(format!("starts from a folder that it must refuse: {why}")),
+            Some(_) if running.mended && tries == 0 => kept_what_is_whole(running, whole),
+            _ if running.mended && !lied => Err("gives up a part of its log, and its disk is sound".to_owned()),
+            _ => Ok(()),
+        };
+        let left = h.left.take();
+        // Of a killed process's page cache the reader may know nothing good; then what was stays the truth.
+        let mut found = if h.truth.refused().is_none() { h.truth.truth() } else { &self.truths[host].1 }.clone();
+        found.had.clone_from(&self.truths[host].1.had);
+        let recov = |what: String| Violation::new("C-RECOV", format!("{id} {what}"));
+        self.judge(verdict.map_err(recov));
+        let Some(left) = left else { return Some(found) };
+        if left.refused && !mending {
+            self.judge(Err(recov("has cut its damaged log, and does not know".to_owned())));
+        }
+        // It may have been marked at an attempt to start that failed later.
+        if running.mended || mending && tries > 0 && found.hard != left.truth.hard {
+            found.had.push((left.truth.snapshot, left.truth.log.clone()));
+            self.judge(marked::<P>(&found.hard, &left, tries).map_err(recov));
+        } else if let Err(what) = recovered::<P>(running, &left, lied)
+            .and_then(|()| promised(&found.hard, &left, lied))
+            .and_then(|()| in_order::<P>(&found, &left))
+        {
+            self.lost_something(host, &what);
+            return None;
+        }
+        Some(found)
     }
 
     /// It found its folder in a state that it does not dare to go on from.
@@ -144,21 +177,28 @@ impl<P: Subject> World<'_, P> {
             // A planned error struck while it read, or the disk is still full.
             h.fs.kill();
             h.troubled = h.full;
+            h.failed_starts += 1;
+            self.look_after_crash(host);
             self.draws += 1;
             let at = self.now.after(OPERATOR);
             self.mix(11, host as u64, life);
             return self.put(at, Event::Boot { host });
         }
         if h.damaged {
+            let mends = h.dark && h.truth.whole().is_some() && suspended(|| P::mend(P::Hard::default())).is_some();
             h.retired = Some(error.to_string());
             self.notes.push(format!("{id} stays down: {error}"));
+            if mends {
+                let what = format!("{id} stays down, though its hard state is whole: {error}");
+                self.judge(Err(Violation::new("C-RECOV", what)));
+            }
             return;
         }
         self.judge(Err(Violation::new("C-RECOV", format!("{id} does not start from a sound disk: {error}"))));
     }
 
-    /// It started with less than it had. Only where the disk itself lied, and what it lied about cannot be told from a
-    /// write that was never finished, is that nobody's fault; such a node must not vote any more.
+    /// It started with less than it had, and does not know. Only where the disk itself lied, and what it lied about cannot be
+    /// told from a write that was never finished, is that nobody's fault; such a node must not vote any more.
     fn lost_something(&mut self, host: usize, what: &str) {
         let h = &mut self.hosts[host];
         let id = h.id;
@@ -205,6 +245,7 @@ impl<P: Subject> World<'_, P> {
             None => h.fs.wipe(),
         }
         h.left = None;
+        self.truths[host].1.had.clear();
         self.oracle.replaced(id);
         self.look_after_crash(host);
         self.put(self.now.after(back), Event::Boot { host });
@@ -226,6 +267,39 @@ fn interrupted<P: Subject>(running: &mut Running<P>, log_first: bool) {
         }
     }
     take(&mut running.inbox);
+}
+
+/// C-RECOV: of a damaged log, everything is there that is whole, as the disk shows it to somebody else, and nothing more.
+fn kept_what_is_whole<P: Subject>(running: &Running<P>, whole: Option<(LogId, Ids)>) -> Result<(), String> {
+    let Some((snapshot, ids)) = whole else {
+        return Err("goes on without its hard state".to_owned());
+    };
+    let (log, at) = (running.replica.core().log(), running.apply.worker.applier().applied());
+    if (at, log.base(), log.spans()) == (snapshot, ids.base(), ids.spans()) {
+        return Ok(());
+    }
+    let (base, spans) = (log.base(), log.spans());
+    Err(format!(
+        "keeps the snapshot {at} and {spans:?} after {base} of a damaged log; whole are {snapshot} and {ids:?}"
+    ))
+}
+
+/// C-RECOV: who gives up a part of its log says so in the hard state, once for each attempt to start.
+fn marked<P: Subject>(found: &P::Hard, left: &Left<P::Hard>, tries: u32) -> Result<(), String> {
+    let saving = left.log.iter().filter_map(|op| match op {
+        LogOp::SaveHard(bytes) => postcard::from_bytes::<P::Hard>(bytes).ok(),
+        _ => None,
+    });
+    let marks = |hard: P::Hard| {
+        (0..=tries).scan(hard, |hard, _| {
+            *hard = suspended(|| P::mend(hard.clone()))?;
+            Some(hard.clone())
+        })
+    };
+    if std::iter::once(left.truth.hard.clone()).chain(saving).any(|hard| marks(hard).any(|marked| marked == *found)) {
+        return Ok(());
+    }
+    Err(format!("goes on from a damaged log with the hard state {found:?}, and had {:?}", left.truth.hard))
 }
 
 /// C-RECOV: everything that was durable is there, and nothing that was not at least under way.
@@ -316,7 +390,8 @@ mod tests {
     fn a_hard_state_is_the_last_durable_one_or_one_that_was_being_saved() {
         let save = |hard: u64| LogOp::SaveHard(postcard::to_allocvec(&hard).unwrap());
         let truth = Truth { hard: 7_u64, ..Truth::default() };
-        let left = |log: Vec<LogOp>, failed| Left { truth: truth.clone(), log, snapshot: false, failed };
+        let left =
+            |log: Vec<LogOp>, failed| Left { truth: truth.clone(), log, snapshot: false, refused: false, failed };
         let holds = |found: u64, left: &Left<u64>, lied| promised(&found, left, lied).is_ok();
         let idle = left(Vec::new(), false);
         assert!(holds(7, &idle, false));

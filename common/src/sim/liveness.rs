@@ -13,8 +13,8 @@
 //! | L7 | every change of members that was asked for is answered; and where it is offered, one can be made now |
 //! | L4 | then nothing changes for 20: at most one change of leaders |
 //!
-//! When fewer voters than a quorum can be used again (their disks are gone, or refuse), no progress is demanded, and the
-//! notes say why.
+//! When fewer voters than a quorum can vote again (their disks are gone, or refuse; or they are mending), no progress is
+//! demanded, and the notes say why. Who is mending must become level like everybody else.
 
 use super::subject::{Subject, Violation};
 use super::world::{Event, World};
@@ -44,14 +44,13 @@ impl<P: Subject> World<'_, P> {
         }
         let unit = self.patience();
         let fits = |world: &Self| {
-            let usable = |v| world.hosts[v_index(v)].retired.is_none();
+            let usable = |v| world.hosts[v_index(v)].votes();
             world.memberships().iter().all(|m| m.configuration.is_quorum(usable))
         };
         // A node that refuses its disk does so at its start.
         self.let_pass(0);
         if !fits(self) {
-            let down: Vec<String> =
-                self.hosts.iter().filter(|h| h.retired.is_some()).map(|h| h.id.to_string()).collect();
+            let down: Vec<String> = self.hosts.iter().filter(|h| !h.votes()).map(|h| h.id.to_string()).collect();
             self.notes.push(format!("no progress is demanded: without {} there is no quorum", down.join(", ")));
             self.clients.quiesce(self.now);
             self.let_pass(2 * unit);

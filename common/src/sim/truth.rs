@@ -113,17 +113,28 @@ pub struct Truth<H> {
     pub snapshot: LogId,
     /// The log.
     pub log: Ids,
+    /// What was durable when damage to the log was found, of a node that is mending: snapshot and log, once for each time. It
+    /// kept its promises when it made them, and those who go by them are in the right. A disk says nothing of this.
+    pub had: Vec<(LogId, Ids)>,
 }
 
 impl<H: Clone> Clone for Truth<H> {
     fn clone(&self) -> Self {
-        Self { hard: self.hard.clone(), snapshot: self.snapshot, log: self.log.clone() }
+        Self { hard: self.hard.clone(), snapshot: self.snapshot, log: self.log.clone(), had: self.had.clone() }
     }
 
     fn clone_from(&mut self, source: &Self) {
-        self.hard.clone_from(&source.hard);
-        self.snapshot = source.snapshot;
-        self.log.clone_from(&source.log);
+        self.follow(source);
+        self.had.clone_from(&source.had);
+    }
+}
+
+impl<H: Clone> Truth<H> {
+    /// Takes over what is durable now, and remembers what was lost before.
+    pub fn follow(&mut self, now: &Self) {
+        self.hard.clone_from(&now.hard);
+        self.snapshot = now.snapshot;
+        self.log.clone_from(&now.log);
     }
 }
 
@@ -131,5 +142,10 @@ impl<H> Truth<H> {
     /// Whether the entry is there: in the log, or within the snapshot (for an entry known to be committed).
     pub fn has(&self, id: LogId) -> bool {
         id <= self.snapshot || self.log.contains(id)
+    }
+
+    /// Whether it is, or was until damage took it from a node that is mending.
+    pub fn had(&self, id: LogId) -> bool {
+        self.has(id) || self.had.iter().any(|(snapshot, log)| id <= *snapshot || log.contains(id))
     }
 }

@@ -186,7 +186,7 @@ impl<P: Subject> World<'_, P> {
 
     /// C-ACK: by what is committed, or by what a leader goes by before that is.
     fn acknowledged(&self, at: LogId) -> Result<(), Violation> {
-        let durable = |v: NodeId| self.truths[v.0 as usize - 1].1.has(at);
+        let durable = |v: NodeId| self.truths[v.0 as usize - 1].1.had(at);
         let verdict = acknowledged(&self.members.now().configuration, at, durable);
         if verdict.is_ok() || self.memberships().iter().any(|m| m.configuration.is_quorum(durable)) {
             return Ok(());
@@ -228,6 +228,9 @@ impl<P: Subject> World<'_, P> {
         (running.epoch, running.committed) = (led.epoch, committed);
         if verdict.is_ok() {
             verdict = self.oracle.turned(core, now, &self.truths);
+        }
+        if !core.is_mending() {
+            self.truths[host].1.had.clear();
         }
         let (since, membership) = core.membership();
         if running.members_since != Some(since) {
@@ -355,7 +358,7 @@ impl<P: Subject> World<'_, P> {
         let h = &mut self.hosts[host];
         let verdict = suspended(|| h.truth.refresh(&h.fs, super::host::dir()));
         match verdict {
-            Ok(true) => self.truths[host].1.clone_from(h.truth.truth()),
+            Ok(true) => self.truths[host].1.follow(h.truth.truth()),
             Ok(false) => {}
             // A disk that was tampered with is read by nobody but the node, which must find out by itself.
             Err(_) if h.damaged || h.troubled => {}

@@ -137,6 +137,12 @@ impl StorageError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
+    /// Whether it says that the log, or the snapshot which it starts from, is not what it was. Not so where the disk gives no
+    /// answer, or another program wrote the folder.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::Uncovered { .. })
+    }
+
     pub(crate) fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), offset, what: what.into() }
     }

@@ -15,6 +15,7 @@ mod config;
 mod error;
 pub mod fs;
 pub(crate) mod hard;
+mod lost;
 pub mod mem_fs;
 pub mod ops;
 mod real_fs;
@@ -33,6 +34,7 @@ pub use config::StorageConfig;
 pub use error::StorageError;
 pub use fs::Fs;
 pub use hard::Identity;
+pub use lost::Lost;
 pub use mem_fs::MemFs;
 pub use ops::{LogEvent, LogLine, LogOp, SnapshotEvent, SnapshotOp};
 pub use real_fs::RealFs;
@@ -64,7 +66,13 @@ pub struct Opened {
     pub log_worker: LogWorker,
     /// Takes the operations on snapshots.
     pub snapshot_worker: SnapshotWorker,
+    /// What damage has taken from the log, if it did: see [`Storage::open_mending`].
+    pub lost: Option<Lost>,
 }
+
+/// What to save in place of the saved hard state, in the protocol's postcard form, before a damaged log is cut; None to refuse
+/// the damage.
+pub type MarkHard = dyn Fn(Option<&[u8]>) -> Option<Vec<u8>>;
 
 /// The entry to this module.
 #[derive(Debug)]
@@ -79,6 +87,21 @@ impl Storage {
         identity: &Identity,
         config: &StorageConfig,
         counters: &Arc<Counters>,
+    ) -> Result<Opened, StorageError> {
+        Self::open_mending(fs, dir, identity, config, counters, &|_| None)
+    }
+
+    /// Likewise, but a damaged log is no reason to refuse if the hard state is whole and `mark` allows it: the log is cut
+    /// where it stops being whole, and [`Opened::lost`] says so. This node had acknowledged what it loses by that, so it must
+    /// not vote by what is left. `mark` makes of the saved hard state one that says so; it is durable before anything is cut
+    /// off. If it gives none, the damage is refused.
+    pub fn open_mending(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        identity: &Identity,
+        config: &StorageConfig,
+        counters: &Arc<Counters>,
+        mark: &MarkHard,
     ) -> Result<Opened, StorageError> {
         config.validate()?;
         let log_dir = dir.join("log");
@@ -100,6 +123,16 @@ impl Storage {
             }
             wal = Wal::open(fs, &log_dir, config, counters, snapshot, true);
         }
+        let mut lost = None;
+        if let Err(damage) = &wal
+            && exists
+            && damage.is_loss()
+            && let Some(marked) = mark(hard.hard())
+        {
+            lost = Some(lost::mend(fs, &log_dir, damage, (&mut hard, marked), (&snapshots, snapshot))?);
+            counters.logs_mended.add(1);
+            wal = Wal::open(fs, &log_dir, config, counters, snapshot, false);
+        }
         let (wal, log) = wal?;
         if !exists {
             if !wal.is_pristine() {
@@ -115,6 +148,7 @@ impl Storage {
             snapshots: snapshots.clone(),
             log_worker: LogWorker::new(wal, hard, Arc::clone(&lock)),
             snapshot_worker: SnapshotWorker::new(Store::new(snapshots, config.keep_snapshots), lock),
+            lost,
         })
     }
 }

@@ -108,6 +108,20 @@ impl Snapshots {
         Ok(None)
     }
 
+    /// Removes those whose checksum is wrong, durably. For a log that starts anew, they are in the way of newer ones.
+    pub(crate) fn remove_damaged(&self) -> Result<(), StorageError> {
+        for id in self.ids()? {
+            match self.verify(&self.path(id), id) {
+                Err(StorageError::Damaged { .. }) => {
+                    mark!("common/storage/snapshot#remove_damaged");
+                    unlink(&*self.fs, &self.path(id))?;
+                }
+                verdict => verdict?,
+            }
+        }
+        sync_dir(&*self.fs, &self.dir)
+    }
+
     /// Opens the body of a snapshot for [`StateMachine::restore`](crate::state_machine::StateMachine::restore). Its
     /// checksum was verified at start or when it was received, and is computed again while it is read.
     pub fn read(&self, id: LogId) -> Result<SnapshotBody, StorageError> {

@@ -42,6 +42,8 @@ pub struct Disk<P: Protocol> {
     snapshot: Option<(LogId, Bytes)>,
     incoming: Option<(LogId, Vec<u8>)>,
     waiting: VecDeque<Write<P::Hard>>,
+    /// See [`Truth::had`].
+    had: Vec<(LogId, Ids)>,
 }
 
 impl<P: Protocol> Default for Disk<P> {
@@ -64,6 +66,7 @@ impl<P: Protocol> Disk<P> {
             snapshot: None,
             incoming: None,
             waiting: VecDeque::new(),
+            had: Vec::new(),
         }
     }
 
@@ -79,7 +82,8 @@ impl<P: Protocol> Disk<P> {
         let mut log = Ids::default();
         log.reset(self.base);
         self.runs.iter().for_each(|r| log.push(r.first(), r.last().counter));
-        Truth { hard: self.hard.clone(), snapshot: self.snapshot.as_ref().map_or(LogId::ZERO, |s| s.0), log }
+        let snapshot = self.snapshot.as_ref().map_or(LogId::ZERO, |s| s.0);
+        Truth { hard: self.hard.clone(), snapshot, log, had: self.had.clone() }
     }
 
     /// The state machine as the newest snapshot has it.
@@ -107,6 +111,26 @@ impl<P: Protocol> Disk<P> {
 
     pub(super) fn install(&mut self, snapshot: LogId, keep_tail: bool) {
         self.waiting.push_back(Write::Install { snapshot, keep_tail });
+    }
+
+    /// Damage takes every entry after `keep` from the log of a node that is down, and its storage finds it. False if there is
+    /// nothing to lose, or the protocol cannot go on from there.
+    pub(super) fn damage(&mut self, keep: LogId) -> bool {
+        let log = self.log_view(usize::MAX);
+        let Some(marked) = P::mend(self.hard.clone()).filter(|_| log.contains(keep) && keep < log.last()) else {
+            return false;
+        };
+        let Truth { snapshot, log, .. } = self.truth();
+        self.had.push((snapshot, log));
+        self.hard = marked;
+        self.runs = self.runs.iter().filter_map(|r| r.upto(keep)).collect();
+        self.lose_pending();
+        true
+    }
+
+    /// What damage took does not count any more.
+    pub(super) fn forget_had(&mut self) {
+        self.had.clear();
     }
 
     pub(super) fn lose_pending(&mut self) {

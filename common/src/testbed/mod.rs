@@ -172,7 +172,15 @@ impl<P: Protocol> Testbed<P> {
 
     /// What is durable on each node's disk, by id.
     pub fn truths(&self) -> Vec<(NodeId, Truth<P::Hard>)> {
-        self.nodes.values().map(|n| (n.id, n.disk.truth())).collect()
+        let truth = |n: &Node<P>| {
+            let mut truth = n.disk.truth();
+            // Who was healed has again whatever counts of what it had.
+            if n.core.as_ref().is_some_and(|core| !core.is_mending()) {
+                truth.had.clear();
+            }
+            truth
+        };
+        self.nodes.values().map(|n| (n.id, truth(n))).collect()
     }
 
     /// The time.
@@ -409,11 +417,27 @@ impl<P: Protocol> Testbed<P> {
         self.say(|| format!("{id} crashes"));
         self.isolate(id);
         let node = self.nodes.get_mut(&id).expect("the node exists");
-        node.core = None;
+        // Who was healed has again whatever counts of what it had.
+        if node.core.take().is_some_and(|core| !core.is_mending()) {
+            node.disk.forget_had();
+        }
         node.inbox.clear();
         node.outcome = None;
         node.disk.lose_pending();
         self.links.forget(id);
+    }
+
+    /// Damage takes what follows the entry of this index from the durable log of a crashed node, and its storage finds it.
+    /// False if there is nothing to take, or the protocol cannot go on from there.
+    pub fn damage(&mut self, id: NodeId, keep: u64) -> bool {
+        let node = self.nodes.get_mut(&id).expect("the node exists");
+        assert!(node.core.is_none(), "{id} runs");
+        let log = node.disk.log_view(usize::MAX);
+        let damaged = log.at(keep).is_some_and(|keep| node.disk.damage(keep));
+        if damaged {
+            self.say(|| format!("{id} loses what follows {keep} in its log"));
+        }
+        damaged
     }
 
     /// Starts a crashed node from its disk and connects it to everyone who runs.

@@ -183,7 +183,7 @@ fn a_log_of_a_later_term_than_the_hard_state_sets_the_term() {
     let mut lab = Lab::new(&[4]);
     lab.raft = {
         let membership = (LogId::ZERO, common::membership::Membership::of_ids([A, B, C]));
-        let hard = Hard { term: 2, voted_for: Some(C) };
+        let hard = Hard { term: 2, voted_for: Some(C), ..Hard::default() };
         let (log, config) = (log_of(&[4]), Config::default());
         let (now, snapshot) = (Micros(0), LogId::ZERO);
         Raft::new(common::protocol::Boot { id: A, membership, config, seed: 1, now, hard, snapshot, log })

@@ -23,11 +23,13 @@
 //! | R-ORD | the marks of one log are in order: base, snapshot, applied, committed, last |
 //! | R-STALL | nobody begins to stand for election whose disk has finished nothing for `disk_stall_ms` though it has something to do |
 //! | R-XFER | only a leader hands leadership over, to a voter that has its whole log, and takes nothing meanwhile; only who was told so asks for votes on a leader's word, in the term after |
+//! | R-MEND | who has lost entries that were durable is mending until it has again what is committed; who is mending grants nothing and does not stand |
 //! | R-CONF | a node goes by the last membership in its log; a leader changes it one step at a time, each with a quorum in common with the last, after committing in its own term |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |
 
 mod conf;
 mod marks;
+mod mend;
 mod mutants;
 mod oracle;
 mod subject;
@@ -82,6 +84,8 @@ pub(crate) fn check_node(raft: &Raft) -> Result<(), Violation> {
         State::Candidate(_) => true,
     };
     let vote = raft.hard.voted_for;
+    let out = matches!(raft.state, State::Follower(_)) && vote.is_none();
+    r.hold("R-MEND", out || !raft.hard.mending, || format!("is mending, voted for {vote:?}, and is {}", raft.phase()))?;
     r.hold("R-ES", !stands || vote == Some(raft.id), || format!("stands for election but voted for {vote:?}"))?;
     let may_be = match &raft.state {
         State::Follower(_) => true,

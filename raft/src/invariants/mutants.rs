@@ -97,6 +97,24 @@ pub const MUTANTS: &[Mutant] = &[
     // Stalled disks.
     rule("R80", "L6", "CockroachDB's disk stall detector", "a leader whose disk has stalled keeps its office"),
     rule("R81", "R-STALL", "CockroachDB's disk stall detector", "a node whose disk has stalled stands for election"),
+    // Mending.
+    real("R90", "R-MEND", "NuRaft#185", "a node votes by what damage has left of its log"),
+    rule("R91", "R-MEND", "Alagappan et al., FAST 2018", "that entries were lost is forgotten in the next term"),
+    rule("R92", "R-MEND", "Raft 5.4.3", "a node that lost entries stays in the term in which it acknowledged them"),
+    rule(
+        "R93",
+        "R-MEND",
+        "Raft 5.4.2",
+        "a node counts as healed when it has all that it knows to be committed, of whatever term",
+    ),
+    rule(
+        "R94",
+        "R-MEND",
+        "Alagappan et al., FAST 2018",
+        "a node stands for election with what damage has left of its log",
+    ),
+    rule("R95", "R-MEND", "Raft 5.1", "a node counts as healed before its disk has what is committed"),
+    rule("R96", "R-MEND", "Alagappan et al., FAST 2018", "that entries were lost is forgotten in a restart"),
     // Snapshots.
     real("R14", "R-ORD", "hashicorp/raft#704", "a snapshot that conflicts with the log leaves the log there"),
     rule("R40", "C-VOW", "Raft 7", "a snapshot is acknowledged when its last piece arrives"),

@@ -15,7 +15,7 @@ use common::types::{LogId, Member, Micros, NodeId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::conf::Memberships;
-use super::{Rules, check, vows};
+use super::{Rules, check, mend, vows};
 use crate::core::{Hard, Raft, State};
 use crate::message::Message;
 
@@ -56,6 +56,10 @@ struct Seen {
     /// Who belonged, by its log, and which of its entries said so to it.
     members: Membership,
     members_at: Option<LogId>,
+    /// It lost what it had acknowledged, and is not healed.
+    mending: bool,
+    /// It granted a pre-vote in this turn while its disk said so.
+    granted: bool,
     /// Standing for election, and for which term.
     stands: Option<u64>,
     disk: Waits,
@@ -84,8 +88,10 @@ impl Oracle {
     fn look(&mut self, raft: &Raft, seen: &mut Seen, truths: Truths<'_>) -> Result<(), Violation> {
         let r = Rules(raft.id);
         let disk = of(truths, raft.id).map_or(Ok(()), |truth| self.look_at_disk(r, seen, truth));
+        let granted = std::mem::take(&mut seen.granted);
         let (term, commit) = (raft.hard.term, raft.committed);
         let back = r.hold("R-MONO", term >= seen.term, || format!("term {term} after {}", seen.term));
+        let was = (std::mem::replace(&mut seen.mending, raft.hard.mending), seen.term);
         let mono = r.hold("R-MONO", commit >= seen.committed, || format!("commit {commit} after {}", seen.committed));
         let leads = matches!(raft.state, State::Leader(_));
         let still_leads = leads && seen.leads && seen.term == term;
@@ -113,12 +119,14 @@ impl Oracle {
                 r.hold("R-LC", has, || format!("leads term {term} without {newest}, which is committed"))
             }
         };
+        // Last, so that what this turn commits counts.
+        let mends = of(truths, raft.id).map_or(Ok(()), |truth| mend::look(raft, was, granted, truth, &self.committed));
         (seen.term, seen.leads, seen.committed) = (term, leads, commit);
         if seen.members_at != Some(raft.members.at()) {
             seen.members_at = Some(raft.members.at());
             seen.members.clone_from(self.memberships.of(raft, &self.committed));
         }
-        let own = disk.and(back).and(mono).and_then(|()| check(raft));
+        let own = disk.and(mends).and(back).and(mono).and_then(|()| check(raft));
         own.and(office).and(stands).and(entries).and(members).and(peers).and(commits).and(complete)
     }
 
@@ -242,7 +250,7 @@ impl Oracle {
             found = r.hold("R-CT", commit.epoch == raft.hard.term, what);
         }
         if new {
-            let has = |node, id| of(truths, node).is_some_and(|truth| vows::durable(truth, id));
+            let has = |node, id| of(truths, node).is_some_and(|truth| vows::held(truth, id));
             let what =
                 || format!("{commit} is not durable on a quorum of {}", self.memberships.of(raft, &self.committed));
             found = found.and(r.hold("R-DUR", self.memberships.commits(raft, &self.committed, last, has), what));
@@ -324,15 +332,16 @@ impl subject::Oracle<Raft> for Oracle {
         let r = Rules(raft.id);
         let hard = self.nodes.remove(&raft.id).unwrap_or_default().hard;
         let members = self.memberships.of(raft, &self.committed).clone();
+        let before = hard.clone();
         let mut seen = Seen { hard, members, ..Seen::default() };
         let disk = self.look_at_disk(r, &mut seen, truth);
         let (is, was) = (&raft.hard, &truth.hard);
         let what = || format!("starts with {is:?}, and {was:?} is on disk");
         let term = r.hold("R-MONO", is.term >= was.term, what);
         let vote = r.hold("R-ES", is.term != was.term || is.voted_for == was.voted_for, what);
-        (seen.term, seen.committed) = (raft.hard.term, raft.committed);
+        (seen.term, seen.committed, seen.mending) = (raft.hard.term, raft.committed, raft.hard.mending);
         self.nodes.insert(raft.id, seen);
-        check(raft).and(disk).and(term).and(vote)
+        check(raft).and(mend::booted(raft, truth, &before)).and(disk).and(term).and(vote)
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -355,7 +364,11 @@ impl subject::Oracle<Raft> for Oracle {
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Result<(), Violation> {
         let read = self.look_at_read(from, to, message);
         let transfer = self.look_at_transfer(from, to, message);
-        vows::check(from, to, message, truth).and(read).and(transfer)
+        let mends = mend::sends(from, to, message, truth);
+        if truth.hard.mending && matches!(message, Message::PreVoteReply { granted: true, .. }) {
+            self.nodes.entry(from).or_default().granted = true;
+        }
+        vows::check(from, to, message, truth).and(mends).and(read).and(transfer)
     }
 }
 
@@ -382,7 +395,7 @@ mod tests {
     }
 
     fn hard(term: u64, vote: Option<NodeId>) -> Hard {
-        Hard { term, voted_for: vote }
+        Hard { term, voted_for: vote, mending: false }
     }
 
     /// The disk of a node that is right in what it believes.

@@ -32,8 +32,8 @@ impl Subject for Raft {
 
     fn oracles() -> &'static [&'static str] {
         &[
-            "R-CONF", "R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MONO", "R-ORD", "R-RD", "R-SMS",
-            "R-STALL", "R-XFER",
+            "R-CONF", "R-CT", "R-DUR", "R-ES", "R-IDX", "R-LAO", "R-LC", "R-LM", "R-MEND", "R-MONO", "R-ORD", "R-RD",
+            "R-SMS", "R-STALL", "R-XFER",
         ]
     }
 

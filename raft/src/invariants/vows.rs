@@ -17,7 +17,7 @@
 
 use common::protocol::Chunk;
 use common::sim::subject::Violation;
-use common::sim::truth::Truth;
+use common::sim::truth::{Ids, Truth};
 use common::types::{LogId, NodeId};
 
 use super::Rules;
@@ -28,6 +28,12 @@ use crate::message::{Answer, Message};
 pub(super) fn durable(truth: &Truth<Hard>, id: LogId) -> bool {
     // An id of an earlier term but beyond the snapshot is not in it: terms come before indexes in the order of ids.
     truth.log.contains(id) || id <= truth.snapshot && id.counter <= truth.snapshot.counter
+}
+
+/// Whether it has it, or had it until damage took it from a node that is mending.
+pub(super) fn held(truth: &Truth<Hard>, id: LogId) -> bool {
+    let had = |(snapshot, log): &(LogId, Ids)| log.contains(id) || id <= *snapshot && id.counter <= snapshot.counter;
+    durable(truth, id) || truth.had.iter().any(had)
 }
 
 pub(super) fn check(from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Result<(), Violation> {
@@ -67,7 +73,11 @@ mod tests {
 
     /// A disk in term 3 that voted for A and has entries (1,1) to (1,4) and (3,5), the first two in a snapshot only.
     fn disk() -> Truth<Hard> {
-        let mut truth = Truth { hard: Hard { term: 3, voted_for: Some(A) }, snapshot: id(1, 3), ..Truth::default() };
+        let mut truth = Truth {
+            hard: Hard { term: 3, voted_for: Some(A), mending: false },
+            snapshot: id(1, 3),
+            ..Truth::default()
+        };
         truth.log.reset(id(1, 2));
         truth.log.push(id(1, 3), 4);
         truth.log.push(id(3, 5), 5);

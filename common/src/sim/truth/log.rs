@@ -61,13 +61,15 @@ pub(super) struct DurableLog {
     kept: Vec<usize>,
     /// The log, unless recovery would refuse it.
     pub(super) ids: Result<Ids, String>,
+    /// If it would: the part before the damage.
+    part: Ids,
     /// Something changed that [`settle`](Self::settle) has not yet seen.
     stale: bool,
 }
 
 impl DurableLog {
     pub(super) fn new() -> Self {
-        Self { segments: Vec::new(), kept: Vec::new(), ids: Ok(Ids::default()), stale: false }
+        Self { segments: Vec::new(), kept: Vec::new(), ids: Ok(Ids::default()), part: Ids::default(), stale: false }
     }
 
     /// Whether there is not even an empty log, as in a new node's folder.
@@ -109,17 +111,36 @@ impl DurableLog {
     /// Puts the log together again, if need be.
     pub(super) fn settle(&mut self, fs: &MemFs, dir: &Path, new: &mut Vec<Entered>) {
         if std::mem::take(&mut self.stale) {
-            self.ids = self.choose().and_then(|()| self.join(fs, dir, new));
+            let (mut end, mut refused) = (self.segments.len(), None);
+            while let Err((at, why)) = self.choose(end) {
+                refused.get_or_insert(why);
+                end = at;
+            }
+            let mut ids = Ids::default();
+            let joined = self.join(fs, dir, new, &mut ids);
+            self.ids = match refused.map_or(joined, Err) {
+                Ok(()) => Ok(ids),
+                Err(why) => {
+                    self.part = ids;
+                    Err(why)
+                }
+            };
         }
     }
 
-    /// Which segments make up the log. Those from before it was started anew do not, nor those that lie after a cut.
-    fn choose(&mut self) -> Result<(), String> {
+    /// What is not damaged, from the log's beginning on.
+    pub(super) fn whole(&self) -> &Ids {
+        self.ids.as_ref().unwrap_or(&self.part)
+    }
+
+    /// Which of the first `end` segments make up the log. Those from before it was started anew do not, nor those that lie
+    /// after a cut. An error says before which of them it ends, and why.
+    fn choose(&mut self, end: usize) -> Result<(), (usize, String)> {
         self.kept.clear();
         let mut start = 0;
-        let mut images = Vec::with_capacity(self.segments.len());
-        for (i, segment) in self.segments.iter().enumerate() {
-            let image = segment.image.as_ref().map_err(Clone::clone)?;
+        let mut images = Vec::with_capacity(end);
+        for (i, segment) in self.segments[..end].iter().enumerate() {
+            let image = segment.image.as_ref().map_err(|why| (i, why.clone()))?;
             if image.is_unfinished() && i + 1 == self.segments.len() {
                 break;
             }
@@ -131,12 +152,12 @@ impl DurableLog {
         let mut cut: Option<LogId> = None;
         let mut continued_by = None;
         for (i, image) in images.iter().enumerate().skip(start).rev() {
-            let (base, start) = image.header.ok_or_else(|| format!("segment {} has no header", image.number))?;
+            let (base, start) = image.header.ok_or_else(|| (i, format!("segment {} has no header", image.number)))?;
             if cut.is_some_and(|cut| base >= cut) {
                 continue;
             }
             if continued_by.is_some_and(|next| next != image.number + 1) {
-                return Err(format!("no segment {}", image.number + 1));
+                return Err((i + 1, format!("no segment {}", image.number + 1)));
             }
             if start == Start::Cut {
                 cut = Some(base);
@@ -148,9 +169,8 @@ impl DurableLog {
         Ok(())
     }
 
-    /// The ids of the chosen segments one after the other, each up to where the next says that the log was cut.
-    fn join(&mut self, fs: &MemFs, dir: &Path, new: &mut Vec<Entered>) -> Result<Ids, String> {
-        let mut ids = Ids::default();
+    /// Puts the ids of the chosen segments into `ids`, one after the other, each up to where the next says that the log was cut.
+    fn join(&mut self, fs: &MemFs, dir: &Path, new: &mut Vec<Entered>, ids: &mut Ids) -> Result<(), String> {
         for (n, i) in self.kept.iter().enumerate() {
             let next = self.kept.get(n + 1).and_then(|next| self.segments[*next].header());
             self.segments[*i].look(new);
@@ -175,6 +195,6 @@ impl DurableLog {
                 None => image.judge(&fs.told(), dir)?,
             }
         }
-        Ok(ids)
+        Ok(())
     }
 }

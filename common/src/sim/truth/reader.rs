@@ -80,6 +80,18 @@ impl<H: Clone + Default + PartialEq + DeserializeOwned> TruthReader<H> {
         self.refused.as_deref()
     }
 
+    /// If recovery would refuse the folder and the hard state is not why: the snapshot and the log that are whole.
+    pub fn whole(&self) -> Option<(LogId, Ids)> {
+        self.refused.as_ref()?;
+        self.hard.as_ref().ok()?.as_ref()?;
+        let snapshot = self.snapshot.as_ref().ok()?.unwrap_or_default();
+        let mut log = self.log.whole().clone();
+        if log.base() > snapshot || !log.contains(snapshot) {
+            log.reset(snapshot);
+        }
+        Some((snapshot, log))
+    }
+
     /// The entries that the last [`refresh`](Self::refresh) read. It reads an entry when it becomes durable, and again when
     /// its file changes elsewhere, or the disk is another. Entries that were cut off may be among those read again.
     pub fn entered(&self) -> &[Entered] {
@@ -175,7 +187,7 @@ impl<H: Clone + Default + PartialEq + DeserializeOwned> TruthReader<H> {
         match self.verdict() {
             Ok((hard, snapshot, log)) => {
                 self.joined = self.log.ids.as_ref().is_ok_and(|ids| ids.contains(snapshot));
-                let truth = Truth { hard, snapshot, log };
+                let truth = Truth { hard, snapshot, log, had: Vec::new() };
                 let changed = self.refused.take().is_some() || truth != self.truth;
                 self.truth = truth;
                 changed

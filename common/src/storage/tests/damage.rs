@@ -3,18 +3,18 @@
 
 use super::*;
 
-const NODE: &str = "/node";
+pub(super) const NODE: &str = "/node";
 
 fn new() -> (MemFs, Arc<dyn Fs>) {
     let fs = MemFs::new();
     (fs.clone(), Arc::new(fs))
 }
 
-fn segment(number: u64) -> std::path::PathBuf {
+pub(super) fn segment(number: u64) -> std::path::PathBuf {
     Path::new(NODE).join(format!("log/{number:016}.wal"))
 }
 
-fn append(fs: &Arc<dyn Fs>, runs: &[Entries]) {
+pub(super) fn append(fs: &Arc<dyn Fs>, runs: &[Entries]) {
     let mut o = open(fs, Path::new(NODE)).unwrap();
     for run in runs {
         ask(&mut o.log_worker, [LogOp::Append(run.clone())]);
@@ -22,13 +22,13 @@ fn append(fs: &Arc<dyn Fs>, runs: &[Entries]) {
 }
 
 /// Entries of about 100 bytes without zeros in them.
-fn long_run(first: LogId, n: u64) -> Entries {
+pub(super) fn long_run(first: LogId, n: u64) -> Entries {
     let payloads: Vec<String> = (0..n).map(|i| format!("{:x<70}", first.plus(i).to_string())).collect();
     Entries::new(first, EntryKind::Command, Batch::from_payloads(&payloads)).unwrap()
 }
 
 /// A log of three segments, written ten entries at a time. The last one has 22 entries in three writes, of 2, 10 and 10.
-fn three_segments() -> (MemFs, Arc<dyn Fs>, LogId) {
+pub(super) fn three_segments() -> (MemFs, Arc<dyn Fs>, LogId) {
     let (fs, shared) = new();
     let runs: Vec<_> = (0..10).map(|i| long_run(id(1, 1 + i * 10), 10)).collect();
     append(&shared, &runs);

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod mend;
 mod model;
 mod reading;
 mod snapshots;

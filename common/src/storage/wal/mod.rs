@@ -3,7 +3,8 @@
 //! What it promises: an entry that [`Wal::sync`] returned for is there after any crash, and so are all entries before
 //! it; entries are never invented, reordered or taken from elsewhere; what was truncated does not come back once
 //! something was written over it. What survives a crash is a prefix of what was appended. It does not repair: bytes
-//! which it once made durable and which are different now are refused, by [`recovery`] with the file and the offset.
+//! which it once made durable and which are different now are refused, by [`recovery`] with the file and the offset, until
+//! [`mend`] has cut them off, which is for the caller to decide.
 //!
 //! How the order of steps makes that true at each point:
 //! - A new segment is created only after the one before it was synced. So only the last one can have a torn end.
@@ -15,6 +16,7 @@
 //! - `reset` first makes a new segment durable whose header says that the log starts there, then removes the others.
 
 pub(crate) mod image;
+mod mend;
 mod read;
 mod record;
 mod recovery;

@@ -60,7 +60,7 @@ impl Wal {
         if base > snapshot {
             return Err(StorageError::Uncovered { dir: dir.to_owned(), base, snapshot });
         }
-        let mut reader = Reader { spans: Vec::new(), tail: Tail::new(snapshot), last: base, unsynced: SEGMENT_HEADER };
+        let mut reader = Reader::new(base, snapshot);
         let mut segments = std::collections::VecDeque::with_capacity(headers.len());
         let mut active = None;
         for (i, header) in headers.iter().enumerate() {
@@ -185,18 +185,23 @@ fn write_again(file: &mut Named, unsynced: u64, end: u64) -> Result<(), StorageE
 }
 
 /// What was read so far.
-struct Reader {
+pub(super) struct Reader {
     spans: Vec<Span>,
     tail: Tail,
-    last: LogId,
+    pub(super) last: LogId,
     /// From where on the segment in hand may not be synced.
     unsynced: u64,
 }
 
 impl Reader {
+    /// A log that starts after `base`, whose entries after `keep` are kept in memory.
+    pub(super) fn new(base: LogId, keep: LogId) -> Self {
+        Self { spans: Vec::new(), tail: Tail::new(keep), last: base, unsynced: SEGMENT_HEADER }
+    }
+
     /// Reads one segment: all of it, or up to where the next one says that the log was cut. Leaves a torn end out if it is
     /// the newest.
-    fn read(
+    pub(super) fn read(
         &mut self,
         file: &Named,
         header: SegmentHeader,

@@ -15,6 +15,7 @@ use super::record::{Header, RECORD_HEADER};
 use super::scan::{Scan, Scanned};
 use crate::storage::error::StorageError;
 use crate::storage::fs::Named;
+use crate::types::LogId;
 use crate::{mark, mutant};
 
 const SECTOR: u64 = 512;
@@ -60,6 +61,20 @@ pub(super) fn judge(file: &Named, segment: u64, bad: u64, end: u64, what: &str) 
         }
         None => Ok(()),
     }
+}
+
+/// The last valid record at or after `from`, wherever it stands, as far as looking for one may cost.
+pub(super) fn last_valid(file: &Named, segment: u64, from: u64, end: u64) -> Result<Option<LogId>, StorageError> {
+    let (mut last, mut at) = (None, from);
+    let mut budget = 16 * end.saturating_sub(from) + (1 << 20);
+    while let Some(found) = find(file, segment, at, end, &mut budget)? {
+        let mut scan = Scan::new(file, segment, found, end);
+        while let Scanned::Record(header, _) = scan.next()? {
+            last = Some(header.id);
+        }
+        at = scan.offset.max(found + 1);
+    }
+    Ok(last)
 }
 
 /// The offset of the next valid record at or after `from`. None if there is none, or the budget (then 0) is used up.
