@@ -15,6 +15,7 @@ pub static LIST: &[&str] = &[
     "common/node/freshness#since.not_applied",
     "common/node/freshness#staleness.known",
     "common/node/members#told_members.later",
+    "common/node/pacing#flush_pacing.waits",
     "common/node/proposals#abandon_proposals.unknown",
     "common/node/proposals#flush_writes.expired",
     "common/node/proposals#flush_writes.left",

@@ -77,6 +77,7 @@ pub static LIST: &[Mutant] = &[
         "Terry et al., SOSP 2013: bounded staleness",
         "C-STALE",
     ),
+    rule("C46", "snapshots leave as fast as they can", "nothing holds more than its limits", "C-RES"),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),

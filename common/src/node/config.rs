@@ -46,6 +46,9 @@ pub struct ReplicaConfig {
     pub snapshot_bytes: u64,
     /// Entries below a snapshot that stay in the log, so that a slow follower need not be sent the whole state.
     pub tail_entries: u64,
+    /// How many bytes of snapshots are read for peers in a second, for all of them together. Beyond it the next piece waits.
+    /// 0: as many as disk and peers take, otherwise at least 64 KiB.
+    pub snapshot_bytes_per_s: u64,
     /// How long a session may be unused before it is dropped, in microseconds by the leader's clock: what the leader has
     /// here is what counts, so all nodes should have the same. 0 for never, otherwise at least a millisecond.
     pub session_idle_us: u64,
@@ -76,6 +79,7 @@ impl Default for ReplicaConfig {
             snapshot_entries: 100_000,
             snapshot_bytes: 64 << 20,
             tail_entries: 10_000,
+            snapshot_bytes_per_s: 64 << 20,
             session_idle_us: 3_600_000_000,
             show_entries: 1000,
             show_bytes: 256 << 10,
@@ -124,6 +128,10 @@ impl ReplicaConfig {
             let value = self.session_idle_us;
             return Err(ConfigError { field: "session_idle_us", value, allowed: "0 or at least 1000" });
         }
+        if (1..64 << 10).contains(&self.snapshot_bytes_per_s) {
+            let value = self.snapshot_bytes_per_s;
+            return Err(ConfigError { field: "snapshot_bytes_per_s", value, allowed: "0 or at least 65536" });
+        }
         // A batch travels in one frame of a peer session, and an entry in the header of an answer to a look at the log.
         if self.batch_bytes > 16 << 20 {
             return Err(ConfigError {
@@ -148,5 +156,28 @@ impl ReplicaConfig {
 
     pub(super) fn retry(&self) -> Micros {
         Micros(self.retry_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_field_its_value_and_what_it_may_be() {
+        type Break = fn(&mut ReplicaConfig);
+        let broken: [(&str, Break); 5] = [
+            ("batch_entries = 0: must be at least 1", |c| c.batch_entries = 0),
+            ("session_idle_us = 999: must be 0 or at least 1000", |c| c.session_idle_us = 999),
+            ("snapshot_bytes_per_s = 65535: must be 0 or at least 65536", |c| c.snapshot_bytes_per_s = 65_535),
+            ("batch_bytes = 16777217: must be at most 16777216", |c| c.batch_bytes = (16 << 20) + 1),
+            ("entry_bytes = 2097153: must be at most 2097152", |c| c.entry_bytes = (2 << 20) + 1),
+        ];
+        assert_eq!(ReplicaConfig::default().validate(), Ok(()));
+        for (text, breaks) in broken {
+            let mut config = ReplicaConfig::default();
+            breaks(&mut config);
+            assert_eq!(config.validate().unwrap_err().to_string(), text);
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`reads`] | a linearizable read waits for a barrier that began after it, and for its entries |
 //! | [`applying`] | committed entries reach the state machine in order, each once, in bounded pieces |
 //! | [`snapshots`] | when to take one; how a received one is installed so that a crash anywhere is harmless |
+//! | [`pacing`] | how fast snapshots leave |
 //! | [`members`] | whom to call, though this node may have been away when members changed |
 //! | [`tracer`] | `trace/1` |
 //!
@@ -31,6 +32,7 @@ pub mod forward;
 mod freshness;
 pub mod io;
 pub mod members;
+pub mod pacing;
 pub mod proposals;
 pub mod reads;
 pub mod replica;

@@ -21,6 +21,7 @@ use super::forward::{Forwards, Orders};
 use super::freshness::Freshness;
 use super::io::{Input, Outputs, PeerOut};
 use super::members::Known;
+use super::pacing::Pacing;
 use super::proposals::Writes;
 use super::reads::Reads;
 use super::requests::{Requests, Ticket};
@@ -109,6 +110,7 @@ pub struct Replica<P: Protocol> {
     pub(super) applying: Applying,
     pub(super) expiry: Expiry,
     pub(super) snapshots: Snapshots,
+    pub(super) pacing: Pacing,
     pub(super) peers: Peers,
     /// Truncations and resets asked of the log worker.
     pub(super) cuts: u64,
@@ -161,6 +163,7 @@ impl<P: Protocol> Replica<P> {
             applying,
             expiry: Expiry::default(),
             snapshots: Snapshots::new(snapshot),
+            pacing: Pacing::default(),
             peers: Peers::default(),
             cuts: 0,
             shows: BTreeMap::new(),
@@ -211,6 +214,7 @@ impl<P: Protocol> Replica<P> {
         self.release_reads(self.applying.covered);
         self.flush_expiry();
         self.flush_snapshots();
+        self.flush_pacing();
         self.flush_members();
         if mutant!("N03") {
             self.out.peers.reverse();
@@ -227,10 +231,8 @@ impl<P: Protocol> Replica<P> {
         if self.halted {
             return None;
         }
-        [self.core.wake_at(), self.writes_wake_at(), self.reads_wake_at(), self.expiry_wake_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.writes_wake_at(), self.reads_wake_at(), self.expiry_wake_at(), self.pacing_wake_at()];
+        own.into_iter().chain([self.core.wake_at()]).flatten().min()
     }
 
     /// The protocol's core, to look at.
@@ -318,7 +320,7 @@ impl<P: Protocol> Replica<P> {
             Effect::ChangeAnswer { id, answer } => self.change_answered(id, answer),
             Effect::Fetch { peer, after, max_bytes } => self.fetch(peer, after, max_bytes),
             Effect::ReadSnapshot { peer, snapshot, offset, max_bytes } => {
-                self.out.snapshot.push(SnapshotOp::Read { peer, snapshot, offset, max_bytes });
+                self.read_snapshot(peer, snapshot, offset, max_bytes);
             }
             Effect::WriteSnapshot(chunk) => self.out.snapshot.push(SnapshotOp::Write(chunk)),
             Effect::InstallSnapshot { snapshot, keep_tail } => self.install(snapshot, keep_tail),

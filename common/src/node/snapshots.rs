@@ -209,8 +209,12 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
             SnapshotEvent::Stored { snapshot, .. } => self.stored(snapshot),
-            SnapshotEvent::Read { peer, chunk } => self.step(CoreInput::SnapshotRead { peer, chunk }),
+            SnapshotEvent::Read { peer, chunk } => {
+                self.piece_read(chunk.as_ref());
+                self.step(CoreInput::SnapshotRead { peer, chunk });
+            }
             SnapshotEvent::Unusable { peer, snapshot } => {
+                self.piece_read(None);
                 self.counters.snapshots_unusable.add(1);
                 self.snapshots.renew |= snapshot == self.snapshots.newest;
                 self.step(CoreInput::SnapshotRead { peer, chunk: None });

@@ -73,6 +73,10 @@ pub(super) struct Running<P: Subject> {
     pub(super) committed: LogId,
     /// It found its log damaged when it started, and goes on without the rest.
     pub(super) mended: bool,
+    /// How many bytes of snapshots it may read for peers in a second; 0 for no limit.
+    pub(super) snapshot_rate: u64,
+    /// When it read the last piece of one, by its own clock, and its length.
+    pub(super) piece: (Micros, u64),
     /// How many entries of the committed sequence were handed to the state machine.
     pub(super) handed: usize,
     /// How many it has applied.
@@ -180,13 +184,15 @@ impl<P: Subject> Host<P> {
         let machine = Applier::with_limits(KvStore::default(), shape.load.sessions());
         let parts = Parts::<P, _>::open(&fs, dir(), &identity, &storage, machine, &counters)?;
         let snapshot = parts.snapshot;
+        let config = replica_config(shape);
+        let snapshot_rate = config.snapshot_bytes_per_s;
         let replica = Replica::<P>::new(ReplicaBoot {
             id: self.id,
             membership: parts
                 .membership
                 .unwrap_or_else(|| (LogId::ZERO, Membership::of_ids(voters.ids().iter().copied()))),
             protocol: P::config(&shape.timing, self.id),
-            config: replica_config(shape),
+            config,
             seed,
             now: self.clock.local(now),
             hard: parts.hard,
@@ -208,6 +214,8 @@ impl<P: Subject> Host<P> {
             members_since: None,
             busy_until: now,
             mended: parts.lost.is_some(),
+            snapshot_rate,
+            piece: (Micros(0), 0),
             handed: 0,
             applied: 0,
         })
@@ -249,6 +257,9 @@ fn replica_config(shape: &Shape) -> ReplicaConfig {
         config.client_requests = rng.between(2, 100) as usize;
         // Now and then never.
         config.fresh_us = rng.between(0, 200_000) / 20_000 * 20_000;
+        // Apart, so that what the others are for a number stays what it was.
+        let mut rng = Rng::new(machine.limits ^ 0x5A9C);
+        config.snapshot_bytes_per_s = (64 << 10) << rng.between(0, 5);
     }
     config
 }

@@ -8,7 +8,7 @@ use super::world::{Event, NEVER, ToClient, World};
 use crate::client::wire::Answer;
 use crate::mutant::suspended;
 use crate::node::{ApplyEvent, ApplyOp, ClientOut, Input, PeerOut};
-use crate::storage::{LogEvent, LogOp};
+use crate::storage::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
 use crate::transport::{Network, PeerEvent, channel};
 use crate::types::{LogId, Micros, NodeId, Role};
 
@@ -72,6 +72,7 @@ impl<P: Subject> World<'_, P> {
         if !out.log.is_empty() {
             running.log.waiting.extend(out.log.drain(..));
         }
+        let reads = out.snapshot.iter().any(|op| matches!(op, SnapshotOp::Read { .. }));
         if !out.snapshot.is_empty() {
             running.snapshot.waiting.extend(out.snapshot.drain(..));
         }
@@ -83,6 +84,10 @@ impl<P: Subject> World<'_, P> {
         }
         if let Some(running) = self.hosts[host].running.as_mut().filter(|_| !applies.is_empty()) {
             running.apply.waiting.extend(applies.drain(..));
+        }
+        if reads {
+            let paced = self.paced(host);
+            self.judge(paced);
         }
         self.send(host, &peers);
         for said in replies.drain(..) {
@@ -101,6 +106,19 @@ impl<P: Subject> World<'_, P> {
             Some(why) => self.halted(host, &why),
             None => self.start_lanes(host),
         }
+    }
+
+    /// C-RES: a piece of a snapshot is read no sooner than the one before it is paid for.
+    fn paced(&self, host: usize) -> Result<(), Violation> {
+        let h = &self.hosts[host];
+        let Some(running) = &h.running else { return Ok(()) };
+        let ((at, bytes), rate) = (running.piece, running.snapshot_rate);
+        let span = h.clock.local(self.now).since(at);
+        if rate == 0 || u128::from(span.0) * u128::from(rate) >= u128::from(bytes) * 1_000_000 {
+            return Ok(());
+        }
+        let what = format!("{} reads a snapshot on {span:?} after {bytes} bytes of it, at {rate} a second", h.id);
+        Err(Violation::new("C-RES", what))
     }
 
     /// C-PREFIX; and what is new to the world is shown to the witness.
@@ -306,10 +324,14 @@ impl<P: Subject> World<'_, P> {
         if self.hosts[host].stalled > 0 && self.hosts[host].life == life {
             return;
         }
+        let local = self.hosts[host].clock.local(self.now);
         let Some(running) = self.alive(host, life) else { return };
         let lane = &mut running.snapshot;
         let Some(op) = lane.current.pop_front() else { return };
         let event = lane.worker.run(op);
+        if let SnapshotEvent::Read { chunk: Some(chunk), .. } = &event {
+            running.piece = (local, chunk.data.len() as u64);
+        }
         self.mix(4, host as u64, 0);
         self.look_at_disk(host);
         self.hand_in(host, Input::Snapshot(event));

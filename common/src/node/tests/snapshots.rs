@@ -201,3 +201,57 @@ fn an_own_snapshot_gives_way_to_a_newer_received_one() {
     let out = b.turn(frozen);
     assert!(out.snapshot.is_empty(), "storing it now would put an older one on top: {:?}", out.snapshot);
 }
+
+const OTHER: NodeId = NodeId(3);
+
+fn piece_wanted(peer: NodeId, offset: u64) -> Effect<Fake> {
+    Effect::ReadSnapshot { peer, snapshot: None, offset, max_bytes: 100_000 }
+}
+
+fn piece(peer: NodeId, offset: u64, len: usize) -> Input {
+    let chunk = Chunk { snapshot: id(1, 2), offset, total: 1 << 20, data: vec![0; len].into() };
+    Input::Snapshot(SnapshotEvent::Read { peer, chunk: Some(chunk) })
+}
+
+fn read(out: &Outputs<FakeMessage>) -> Vec<(NodeId, u64, usize)> {
+    let of = |op: &SnapshotOp| match op {
+        SnapshotOp::Read { peer, offset, max_bytes, .. } => (*peer, *offset, *max_bytes),
+        other => panic!("{other:?}"),
+    };
+    out.snapshot.iter().map(of).collect()
+}
+
+#[test]
+fn pieces_for_peers_take_turns_and_each_waits_until_the_last_is_paid_for() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_bytes_per_s: 80_000, session_idle_us: 0, ..config() });
+    let out = b.emit(vec![piece_wanted(PEER, 0), piece_wanted(OTHER, 0)]);
+    assert_eq!(read(&out), [(PEER, 0, 10_000)], "one at a time, and an eighth of a second's worth");
+    assert_eq!(b.replica.wake_at(), None, "how long it is, is not known yet");
+    assert_eq!(read(&b.later(1_000_000)), []);
+    b.turn([piece(PEER, 0, 10_000)]);
+    let paid = Micros(b.now + 125_000);
+    assert_eq!(b.replica.wake_at(), Some(paid));
+    b.emit(vec![piece_wanted(PEER, 10_000)]);
+    assert_eq!(read(&b.later(124_999)), []);
+    assert_eq!(read(&b.later(1)), [(OTHER, 0, 10_000)]);
+    // What cannot be read costs nothing.
+    let out = b.turn([Input::Snapshot(SnapshotEvent::Unusable { peer: OTHER, snapshot: id(1, 2) })]);
+    assert_eq!(read(&out), [(PEER, 10_000, 10_000)]);
+    b.turn([piece(PEER, 10_000, 8)]);
+    b.later(10_000_000);
+    // Time that nobody used is not saved up.
+    let out = b.emit(vec![piece_wanted(PEER, 10_008), piece_wanted(OTHER, 0)]);
+    assert_eq!(read(&out), [(PEER, 10_008, 10_000)]);
+    assert_eq!(read(&b.turn([piece(PEER, 10_008, 8)])), []);
+    assert_eq!(read(&b.later(100)), [(OTHER, 0, 10_000)]);
+}
+
+#[test]
+fn without_a_limit_pieces_do_not_wait() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_bytes_per_s: 0, ..config() });
+    let out = b.emit(vec![piece_wanted(PEER, 0), piece_wanted(OTHER, 0)]);
+    assert_eq!(read(&out), [(PEER, 0, 100_000), (OTHER, 0, 100_000)]);
+    b.turn([piece(PEER, 0, 100_000)]);
+    let out = b.emit(vec![piece_wanted(PEER, 100_000)]);
+    assert_eq!(read(&out), [(PEER, 100_000, 100_000)]);
+}
