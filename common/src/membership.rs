@@ -4,6 +4,8 @@
 //! [`Membership`](crate::entries::EntryKind::Membership) holds all that is in force after it, not what changed, so that the
 //! last such entry is enough for a node that has seen nothing else, and a snapshot can carry it (section 7; thesis 5.1).
 
+mod in_log;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::quorum::{Change, ChangeRefusal, Configuration};
 use crate::types::{Member, NodeId};
+
+pub use in_log::Members;
 
 /// The most members that a cluster may have, learners too.
 pub const MAX_MEMBERS: usize = 64;
@@ -88,6 +92,22 @@ impl Membership {
             Err(ChangeRefusal::TooMany { .. }) => self.configuration.enter_joint(true, &list)?,
             other => other?,
         };
+        self.made(configuration, changes)
+    }
+
+    /// The same, but joint also where one voter changes.
+    pub fn with_both(&self, changes: &[MemberChange]) -> Result<Self, MembershipError> {
+        let list: Vec<Change> = changes.iter().map(|c| c.change).collect();
+        let simple = self.configuration.simple(&list);
+        let configuration = match simple {
+            Ok(made) if made.voters() == self.configuration.voters() => made,
+            Ok(_) | Err(ChangeRefusal::TooMany { .. }) => self.configuration.enter_joint(true, &list)?,
+            Err(why) => return Err(why.into()),
+        };
+        self.made(configuration, changes)
+    }
+
+    fn made(&self, configuration: Configuration, changes: &[MemberChange]) -> Result<Self, MembershipError> {
         let mut addresses = self.addresses.clone();
         for MemberChange { change, address } in changes {
             let (Change::Voter(id) | Change::Learner(id) | Change::Remove(id)) = *change;

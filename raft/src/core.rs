@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use common::log::LogView;
-use common::membership::Membership;
+use common::membership::{Members, Membership};
 use common::mutant;
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol};
 use common::rng::Rng;
@@ -23,7 +23,7 @@ use crate::lease::Lease;
 use crate::membership::{Peer, Say, Sessions};
 use crate::message::Message;
 use crate::read::Reads;
-use crate::reconfig::{Changing, Members};
+use crate::reconfig::Changing;
 use crate::recovery::DiskRead;
 use crate::snapshot::Incoming;
 use crate::transfer::Handover;

@@ -23,6 +23,7 @@ use common::types::{LogId, Micros, NodeId};
 
 use crate::core::{Follower, Hard, Leader, Raft, State};
 use crate::message::{Answer, Message};
+use crate::reconfig::may_stand;
 
 /// The votes of one (pre-)election.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +87,7 @@ impl Raft {
     /// Whether it may stand for election. A snapshot on its way into the log forbids appending the no-op; a term not yet
     /// durable forbids the next one, and a disk that does not answer any; and so do lost entries.
     pub(crate) fn may_stand(&self) -> bool {
-        let votes = self.members.may_stand(self.id) || mutant!("R27");
+        let votes = may_stand(&self.members, self.id) || mutant!("R27");
         let able = self.installing.is_none() && self.unsaved == 0 && !self.withholds_itself();
         votes && able && (!self.disk_is_stalled() || mutant!("R81"))
     }

@@ -23,132 +23,20 @@
 use std::cmp::Reverse;
 
 use common::entries::{Batch, Entries, EntryKind};
-use common::log::LogView;
-use common::membership::{MemberChange, Membership};
+use common::membership::{MemberChange, Members, Membership};
 use common::mutant;
 use common::protocol::{Effect, Effects, Refusal};
-use common::quorum::Voters;
 use common::trace::TraceBody;
-use common::types::{LogId, Member, NodeId};
+use common::types::{LogId, NodeId};
 
 use crate::core::{Raft, State};
 use crate::membership::{Peer, Progress};
 use crate::message::Message;
 
-/// The memberships that this node's log holds, as far as they may still matter.
-#[derive(Debug)]
-pub(crate) struct Members {
-    /// The last one known to be committed, and its entry; zero for what the settings said.
-    firm: (LogId, Membership),
-    /// Those of later entries, in order.
-    later: Vec<(LogId, Membership)>,
-}
-
-impl Members {
-    /// As a node starts: `firm` where its snapshot ends, and what follows in the log.
-    pub(crate) fn new(firm: (LogId, Membership), snapshot: LogId, log: &LogView) -> Self {
-        let mut members = Self { firm, later: Vec::new() };
-        for run in log.cached(snapshot, log.last()).unwrap_or_default() {
-            members.read(&run);
-        }
-        members
-    }
-
-    /// Takes in the memberships of a run at the log's end. Whether there was one.
-    fn read(&mut self, run: &Entries) -> bool {
-        let before = self.later.len();
-        if run.kind() == EntryKind::Membership {
-            self.later.extend(run.iter().filter_map(|(at, payload)| Some((at, Membership::decode(payload)?))));
-        }
-        self.later.len() > before
-    }
-
-    /// The log was cut after `after`.
-    pub(crate) fn cut(&mut self, after: LogId) {
-        if !mutant!("R63") {
-            self.later.retain(|(at, _)| *at <= after);
-        }
-    }
-
-    /// Everything up to `upto` is committed.
-    pub(crate) fn committed(&mut self, upto: LogId) {
-        let firm = self.later.partition_point(|(at, _)| *at <= upto);
-        if let Some(last) = self.later.drain(..firm).next_back() {
-            self.firm = last;
-        }
-    }
-
-    /// The log starts with a snapshot now, and keeps what follows it if `keep_tail`.
-    pub(crate) fn installed(&mut self, snapshot: LogId, membership: Option<(LogId, Membership)>, keep_tail: bool) {
-        if keep_tail {
-            self.committed(snapshot);
-        } else if !mutant!("R76") {
-            // Some of them may have an earlier term and a later index, so it is not for their places to say.
-            self.later.clear();
-        }
-        if let Some(membership) = membership {
-            self.firm = membership;
-        }
-    }
-
-    /// The membership in force.
-    pub(crate) fn now(&self) -> &Membership {
-        self.later.last().map_or(&self.firm.1, |(_, membership)| membership)
-    }
-
-    /// The entry that says so.
-    pub(crate) fn at(&self) -> LogId {
-        self.later.last().map_or(self.firm.0, |(at, _)| *at)
-    }
-
-    /// Whether a node votes, in either set.
-    pub(crate) fn votes(&self, id: NodeId) -> bool {
-        self.now().configuration.votes(id)
-    }
-
-    /// Whether a node may stand for election: also if its last membership leaves it out, as long as it does not know that to be
-    /// committed. It may be the only one that can be elected to commit it.
-    pub(crate) fn may_stand(&self, id: NodeId) -> bool {
-        let before = self.later.iter().rev().skip(1).chain((!self.later.is_empty()).then_some(&self.firm));
-        self.votes(id) || !mutant!("R73") && before.into_iter().any(|(_, m)| m.configuration.votes(id))
-    }
-
-    /// Whether a node is mentioned at all.
-    pub(crate) fn belongs(&self, id: NodeId) -> bool {
-        self.votes(id) || self.now().configuration.learners().contains(&id)
-    }
-
-    pub(crate) fn member(&self, id: NodeId) -> Member {
-        self.now().member(id)
-    }
-
-    /// Whether it is the only voter.
-    pub(crate) fn is_only(&self, id: NodeId) -> bool {
-        let configuration = &self.now().configuration;
-        configuration.voters().ids() == [id] && !configuration.is_joint()
-    }
-
-    /// The voters other than `me`, of either set, each once.
-    pub(crate) fn others(&self, me: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let configuration = &self.now().configuration;
-        let outgoing = configuration.outgoing().others(me).filter(|id| !configuration.voters().contains(*id));
-        configuration.voters().others(me).chain(outgoing)
-    }
-
-    /// Whether those that satisfy `has` form a quorum: of each set, while it is joint.
-    pub(crate) fn is_quorum(&self, has: impl FnMut(NodeId) -> bool) -> bool {
-        self.now().configuration.is_quorum(has)
-    }
-
-    /// What a quorum has reached.
-    pub(crate) fn reached<T: Ord + Copy + Default>(&self, reached: impl FnMut(NodeId) -> T) -> T {
-        self.now().configuration.reached(reached)
-    }
-
-    /// One of the two sets; for mutants.
-    pub(crate) fn new_voters(&self) -> &Voters {
-        self.now().configuration.voters()
-    }
+/// Whether a node may stand for election: also if its last membership leaves it out, as long as it does not know that to be
+/// committed. It may be the only one that can be elected to commit it.
+pub(crate) fn may_stand(members: &Members, id: NodeId) -> bool {
+    members.votes(id) || !mutant!("R73") && members.earlier().any(|m| m.configuration.votes(id))
 }
 
 /// A change that was asked of this leader.
@@ -444,19 +332,5 @@ mod tests {
         assert_eq!(raft.members.now(), &Membership::of_ids([A, B]));
         let raft = Raft::new(boot(id(1, 3), Membership::of_ids([A, B])));
         assert_eq!(raft.members.now(), &Membership::of_ids([A, B]));
-    }
-
-    /// openraft#1808: an uncommitted one of an earlier term, with a later index.
-    #[test]
-    fn a_snapshot_takes_the_place_of_what_it_replaces() {
-        let mut members = Members::new((LogId::ZERO, Membership::of_ids([A, B, C])), LogId::ZERO, &log_of(&[]));
-        members.read(&entry(id(1, 9), &[A]));
-        members.installed(id(2, 5), None, false);
-        assert_eq!(members.now(), &Membership::of_ids([A, B, C]));
-        members.read(&entry(id(2, 9), &[A]));
-        members.installed(id(2, 7), Some((id(2, 6), Membership::of_ids([B, C]))), true);
-        assert_eq!(members.now(), &Membership::of_ids([A]), "the log goes on with it");
-        members.cut(id(2, 8));
-        assert_eq!(members.now(), &Membership::of_ids([B, C]));
     }
 }

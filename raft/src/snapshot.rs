@@ -255,7 +255,14 @@ impl Raft {
             self.log.reset(snapshot);
             self.durable = snapshot;
         }
-        self.members.installed(snapshot, membership, keep_tail);
+        if keep_tail {
+            self.members.committed(snapshot);
+            self.members.found(membership);
+        } else if mutant!("R76") {
+            self.members.found(membership);
+        } else {
+            self.members.reset(membership);
+        }
         self.committed = snapshot;
         self.applied = snapshot;
         self.snapshot = snapshot;

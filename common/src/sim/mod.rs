@@ -24,6 +24,7 @@ mod callers;
 pub mod chart;
 pub mod clients;
 mod clock;
+pub mod conf;
 mod faults;
 mod host;
 mod life;

@@ -27,7 +27,6 @@
 //! | R-CONF | a node goes by the last membership in its log; a leader changes it one step at a time, each with a quorum in common with the last, after committing in its own term |
 //! | C-VOW | what a message promises (a term, a vote, entries) is durable where it comes from when it leaves |
 
-mod conf;
 mod marks;
 mod mend;
 mod mutants;
@@ -89,7 +88,7 @@ pub(crate) fn check_node(raft: &Raft) -> Result<(), Violation> {
     r.hold("R-ES", !stands || vote == Some(raft.id), || format!("stands for election but voted for {vote:?}"))?;
     let may_be = match &raft.state {
         State::Follower(_) => true,
-        State::PreCandidate(_) | State::Candidate(_) => raft.members.may_stand(raft.id),
+        State::PreCandidate(_) | State::Candidate(_) => crate::reconfig::may_stand(&raft.members, raft.id),
         // Until it is committed that it votes no more.
         State::Leader(_) => raft.members.votes(raft.id) || raft.members.at() > raft.committed,
     };

@@ -9,12 +9,12 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use common::entries::Entries;
 use common::membership::Membership;
 use common::quorum::Voters;
+use common::sim::conf::{Memberships, View};
 use common::sim::subject::{self, Violation};
 use common::sim::truth::Truth;
 use common::types::{LogId, Member, Micros, NodeId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::conf::Memberships;
 use super::{Rules, check, mend, vows};
 use crate::core::{Hard, Raft, State};
 use crate::message::Message;
@@ -110,7 +110,9 @@ impl Oracle {
         } else {
             Ok(())
         };
-        let members = self.memberships.in_time(raft, &self.committed).and(self.memberships.look(raft, &self.committed));
+        let known = is_committed(&self.committed);
+        let v = view(raft, &known);
+        let members = self.memberships.in_time(v).and(self.memberships.look(v));
         let peers = Self::look_at_peers(raft, r, seen, still_leads);
         let complete = match self.committed.last().filter(|id| leads && id.epoch <= term) {
             None => Ok(()),
@@ -124,7 +126,7 @@ impl Oracle {
         (seen.term, seen.leads, seen.committed) = (term, leads, commit);
         if seen.members_at != Some(raft.members.at()) {
             seen.members_at = Some(raft.members.at());
-            seen.members.clone_from(self.memberships.of(raft, &self.committed));
+            seen.members.clone_from(self.memberships.of(view(raft, &is_committed(&self.committed))));
         }
         let own = disk.and(mends).and(back).and(mono).and_then(|()| check(raft));
         own.and(office).and(stands).and(entries).and(members).and(peers).and(commits).and(complete)
@@ -184,7 +186,8 @@ impl Oracle {
             self.record_vote(*voter, &truth.hard);
         }
         let votes = self.votes.get(&term).map_or(&[][..], Vec::as_slice);
-        let members = self.memberships.of(raft, &self.committed);
+        let known = is_committed(&self.committed);
+        let members = self.memberships.of(view(raft, &known));
         let elected = members.configuration.is_quorum(|id| votes.contains(&(id, raft.id)));
         only.and(r.hold("R-ES", elected, || format!("leads term {term} without a quorum of durable votes: {votes:?}")))
     }
@@ -204,7 +207,8 @@ impl Oracle {
                 let known = match self.entries.entry(id) {
                     Entry::Occupied(known) => *known.get(),
                     Entry::Vacant(place) => {
-                        found = found.and(self.memberships.appended(raft, &run, (id, payload), &self.committed));
+                        let known = is_committed(&self.committed);
+                        found = found.and(self.memberships.appended(view(raft, &known), &run, (id, payload)));
                         *place.insert((prev, holds))
                     }
                 };
@@ -251,9 +255,10 @@ impl Oracle {
         }
         if new {
             let has = |node, id| of(truths, node).is_some_and(|truth| vows::held(truth, id));
-            let what =
-                || format!("{commit} is not durable on a quorum of {}", self.memberships.of(raft, &self.committed));
-            found = found.and(r.hold("R-DUR", self.memberships.commits(raft, &self.committed, last, has), what));
+            let committed = is_committed(&self.committed);
+            let v = view(raft, &committed);
+            let what = || format!("{commit} is not durable on a quorum of {}", self.memberships.of(v));
+            found = found.and(r.hold("R-DUR", self.memberships.commits(v, last, has), what));
         }
         for index in before + 1..=commit.counter {
             let Some(id) = raft.log.at(index) else { continue };
@@ -317,7 +322,7 @@ impl Oracle {
 impl subject::Oracle<Raft> for Oracle {
     fn new(voters: &Voters) -> Self {
         Self {
-            memberships: Memberships::new(voters),
+            memberships: Memberships::new("R-CONF", voters),
             leaders: BTreeMap::new(),
             votes: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -331,7 +336,7 @@ impl subject::Oracle<Raft> for Oracle {
     fn booted(&mut self, raft: &Raft, _: Member, truth: &Truth<Hard>) -> Result<(), Violation> {
         let r = Rules(raft.id);
         let hard = self.nodes.remove(&raft.id).unwrap_or_default().hard;
-        let members = self.memberships.of(raft, &self.committed).clone();
+        let members = self.memberships.of(view(raft, &is_committed(&self.committed))).clone();
         let before = hard.clone();
         let mut seen = Seen { hard, members, ..Seen::default() };
         let disk = self.look_at_disk(r, &mut seen, truth);
@@ -370,6 +375,16 @@ impl subject::Oracle<Raft> for Oracle {
         }
         vows::check(from, to, message, truth).and(mends).and(read).and(transfer)
     }
+}
+
+/// Whether an entry is committed; and whether there is anything to be committed.
+fn is_committed(committed: &[LogId]) -> impl Fn(LogId) -> bool + '_ {
+    |id| id == LogId::ZERO || committed.get(id.counter as usize - 1) == Some(&id)
+}
+
+fn view<'a>(raft: &'a Raft, is_committed: &'a dyn Fn(LogId) -> bool) -> View<'a> {
+    let unproven = matches!(raft.state, State::Leader(_)) && raft.committed.epoch != raft.hard.term;
+    View { id: raft.id, log: &raft.log, members: &raft.members, committed: raft.committed, unproven, is_committed }
 }
 
 fn of(truths: Truths<'_>, node: NodeId) -> Option<&Truth<Hard>> {
