@@ -60,6 +60,10 @@ impl Leading {
             }));
             return Ok(());
         }
+        if let Some(to) = me.handing_over() {
+            fx.push(Effect::Refused(Refusal::Transferring { to }));
+            return Ok(());
+        }
         let Some(first) = next_zxid(me.log.last(), self.epoch, batch.len(), me.config.counter_max) else {
             fx.mark("zab/broadcast#propose.counters_used_up");
             fx.push(Effect::Refused(Refusal::NotLeader { leader: None }));
@@ -75,11 +79,17 @@ impl Leading {
             fx.push(Effect::Refused(Refusal::Busy));
             return Ok(());
         }
+        fx.push(Effect::Accepted { first, last: run.last() });
+        self.broadcast(me, run, fx)
+    }
+
+    /// Appends a run to the log, and sends it to every follower.
+    pub(crate) fn broadcast(&mut self, me: &mut Local, run: Entries, fx: &mut Fx) -> Outcome {
+        let weight = weight(&run);
         self.outstanding.push_back((run.last(), weight));
         self.uncommitted += weight;
         self.unsynced.push_back((run.last(), weight));
         self.unsynced_bytes += weight;
-        fx.push(Effect::Accepted { first, last: run.last() });
         let mut overflow = false;
         for (id, l) in &mut self.learners {
             // To everyone who was sent NEWLEADER, not only to those who acknowledged it (Zab's note 1).
@@ -136,7 +146,10 @@ impl Leading {
             l.in_flight_bytes -= weight;
             l.in_flight.pop_front();
         }
-        if zxid > me.committed { self.try_commit(me, fx) } else { Ok(()) }
+        if zxid > me.committed {
+            self.try_commit(me, fx)?;
+        }
+        self.tell_heir(me, fx)
     }
 
     /// Commits what a quorum has. R9: in order, because acknowledgements are cumulative; R8: this leader counts what its
@@ -145,7 +158,7 @@ impl Leading {
     pub(crate) fn try_commit(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
         let (id, durable) = (me.id, if mutant!("Z32") { me.log.last() } else { me.durable });
         let reached = me
-            .voters
+            .members
             .reached(|v| if v == id { durable } else { self.learners.get(&v).map_or(Zxid::ZERO, |l| l.acked) });
         if !self.established() || reached <= me.committed {
             return Ok(());
@@ -169,7 +182,10 @@ impl Leading {
             }
             observers |= l.member == Member::Observer;
         }
-        if observers && self.inform(me, before, fx) { self.shed(me, fx) } else { Ok(()) }
+        if observers && self.inform(me, before, fx) {
+            self.shed(me, fx)?;
+        }
+        self.members_committed(me, fx)
     }
 
     /// Each ping interval: PING, and a look at who is silent.
@@ -208,12 +224,12 @@ impl Leading {
 
     /// What an operator sees of each voter and each connected observer.
     pub(crate) fn peers(&self, me: &Local) -> Vec<PeerStatus> {
-        let observers = self.learners.keys().copied().filter(|id| !me.voters.contains(*id));
-        me.voters.others(me.id).chain(observers).map(|id| self.peer(me, id)).collect()
+        let observers = self.learners.keys().copied().filter(|id| !me.members.votes(*id));
+        me.members.others(me.id).chain(observers).map(|id| self.peer(me, id)).collect()
     }
 
     fn peer(&self, me: &Local, id: NodeId) -> PeerStatus {
-        let member = if me.voters.contains(id) { Member::Voter } else { Member::Observer };
+        let member = me.members.member(id);
         let Some(l) = self.learners.get(&id) else {
             return PeerStatus {
                 id,
@@ -258,9 +274,11 @@ impl Following {
         if self.stage != Stage::Broadcast {
             return self.on_early_entries(me, run, fx);
         }
-        let next = follows(me.log.last(), run.first()) && run.epoch() == self.epoch && fits(run.last());
-        if me.member == Member::Observer || !next {
+        if !(follows(me.log.last(), run.first()) && run.epoch() == self.epoch && fits(run.last())) {
             return Err(self.broke(me, "a PROPOSAL that does not follow the log", fx));
+        }
+        if !self.voter {
+            self.promoted(me, fx);
         }
         me.append(run, fx);
         if mutant!("Z31") {
@@ -272,7 +290,7 @@ impl Following {
 
     /// R7: one cumulative ACK for everything one fsync covered, never before it.
     pub(crate) fn on_durable(&mut self, me: &mut Local, fx: &mut Fx) {
-        if me.member == Member::Observer {
+        if !self.voter {
             self.report(me, 0, fx);
         } else if me.durable > self.acked {
             self.acked = me.durable;

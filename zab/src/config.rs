@@ -39,7 +39,7 @@ pub struct Config {
     pub snapshot_chunk_bytes: usize,
     /// With more entries than this to send, a learner is sent the snapshot instead, if there is a later one than its log.
     pub diff_max_entries: u64,
-    /// How many observers a leader admits.
+    /// How many observers that are not members a leader admits.
     pub observers_max: usize,
     /// How many reads may wait at one node for confirmation.
     pub reads_max: usize,

@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::entries::Entries;
 use common::log::LogView;
-use common::membership::Membership;
+use common::membership::{Members, Membership};
 use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
-use common::quorum::Voters;
 use common::rng::Rng;
 use common::status::Status;
 use common::trace::TraceBody;
@@ -24,8 +23,10 @@ use crate::config::Config;
 use crate::election::Looking;
 use crate::invariants::guard;
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
+use crate::reconfig::may_stand;
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
+use crate::transfer::{Designated, Handover};
 
 pub(crate) type Fx = Effects<Zab>;
 
@@ -53,17 +54,15 @@ pub(crate) struct Session {
     /// The last notification.
     pub(crate) heard: Option<Notification>,
     /// A FOLLOWERINFO or OBSERVERINFO that came while this node was still LOOKING; looked at when it leads.
-    pub(crate) knock: Option<(Member, Info)>,
+    pub(crate) knock: Option<Info>,
 }
 
 /// What every role shares.
 #[derive(Debug)]
 pub(crate) struct Local {
     pub(crate) id: NodeId,
-    pub(crate) member: Member,
-    pub(crate) voters: Voters,
-    /// What the settings say; nothing changes it.
-    pub(crate) membership: Membership,
+    /// Who belongs, as this node's log says.
+    pub(crate) members: Members,
     pub(crate) config: Config,
     pub(crate) now: Micros,
     pub(crate) rng: Rng,
@@ -97,6 +96,10 @@ pub(crate) struct Local {
     pub(crate) reading: BTreeSet<NodeId>,
     /// Answers to WriteSnapshot still to come that belong to an attempt that is over.
     pub(crate) stale_writes: usize,
+    /// A transfer of leadership that this node began.
+    pub(crate) handover: Option<Handover>,
+    /// Whom its last leader named.
+    pub(crate) designated: Option<Designated>,
     pub(crate) halted: bool,
 }
 
@@ -123,14 +126,21 @@ impl Local {
         self.durable == self.log.last() && !self.cutting && self.installing.is_none() && self.saves.is_empty()
     }
 
+    /// What this node is, as far as it knows.
+    pub(crate) fn member(&self) -> Member {
+        self.members.member(self.id)
+    }
+
     /// The first vote of a round: this node itself, with the end of its durable log and not what it has applied.
     pub(crate) fn own_vote(&self) -> Vote {
-        Vote { peer_epoch: self.hard.current_epoch, zxid: self.log.last(), leader: self.id }
+        let votes = self.members.votes(self.id);
+        Vote { peer_epoch: self.hard.current_epoch, zxid: self.log.last(), votes, leader: self.id }
     }
 
     pub(crate) fn append(&mut self, run: Entries, fx: &mut Fx) {
         let (at, n) = (run.last(), run.len() as u64);
         self.log.append(run.clone());
+        self.adopt(&run, fx);
         fx.push(Effect::Append(run));
         fx.trace("zab/core#append", "Zab1.0 P2", || TraceBody::Log { op: "append", at, n });
     }
@@ -140,6 +150,9 @@ impl Local {
     pub(crate) fn truncate(&mut self, after: Zxid, fx: &mut Fx) {
         let n = self.log.count(after, self.log.last());
         self.log.truncate_after(after);
+        if !mutant!("Z45") {
+            self.members.cut(after);
+        }
         self.durable = self.durable.min(after);
         if !mutant!("Z20") {
             self.cutting = true;
@@ -162,6 +175,8 @@ impl Local {
             return;
         }
         let from = std::mem::replace(&mut self.committed, upto);
+        self.members.committed(upto);
+        self.note.members = self.members.firm();
         fx.push(Effect::Commit { upto });
         fx.trace("zab/core#commit", "Zab1.0 P3", || {
             let n = self.log.count(from, upto);
@@ -279,13 +294,19 @@ impl Zab {
                 self.on_read(id, fx);
                 Ok(())
             }
-            Input::Transfer { id, .. } => {
-                let no = Refusal::Unsupported("leadership transfer in zab".into());
+            Input::Transfer { id, to } => {
+                if let State::Leading(l) = &mut self.state {
+                    return l.transfer(&mut self.me, id, to, fx);
+                }
+                let no = Refusal::NotLeader { leader: self.leader() };
                 fx.push(Effect::TransferAnswer { id, answer: Err(no) });
                 Ok(())
             }
-            Input::Change { id, .. } => {
-                let no = Refusal::Unsupported("changes of members in zab".into());
+            Input::Change { id, changes } => {
+                if let State::Leading(l) = &mut self.state {
+                    return l.change(&mut self.me, id, &changes, fx);
+                }
+                let no = Refusal::NotLeader { leader: self.leader() };
                 fx.push(Effect::ChangeAnswer { id, answer: Err(Some(no)) });
                 Ok(())
             }
@@ -323,7 +344,7 @@ impl Zab {
                 self.on_snapshot_written(snapshot, fx);
                 Ok(())
             }
-            Input::SnapshotInstalled { snapshot, .. } => self.on_snapshot_installed(snapshot, fx),
+            Input::SnapshotInstalled { snapshot, membership } => self.on_snapshot_installed(snapshot, membership, fx),
             Input::SnapshotRefused { .. } => self.on_snapshot_refused(fx),
         }
     }
@@ -382,8 +403,7 @@ impl Zab {
         }
         match message {
             Message::Notification(n) => self.on_notification(from, n, fx),
-            Message::FollowerInfo(info) => self.on_info(from, Member::Voter, info, fx),
-            Message::ObserverInfo(info) => self.on_info(from, Member::Observer, info, fx),
+            Message::FollowerInfo(info) | Message::ObserverInfo(info) => self.on_info(from, info, fx),
             message => match &mut self.state {
                 State::Leading(l) => l.on_message(&mut self.me, from, &message, fx),
                 State::Following(f) if f.leader == from => f.on_message(&mut self.me, message, fx),
@@ -393,17 +413,14 @@ impl Zab {
         }
     }
 
-    fn on_info(&mut self, from: NodeId, member: Member, info: Info, fx: &mut Fx) -> Outcome {
-        if self.me.voters.contains(from) != (member == Member::Voter) {
-            self.me.disconnect(from, "FOLLOWERINFO from an observer, or OBSERVERINFO from a voter", fx);
-            return self.on_attempt_over(from);
-        }
+    /// FOLLOWERINFO or OBSERVERINFO. Which of them does not matter: what its sender is, is for the leader to say.
+    fn on_info(&mut self, from: NodeId, info: Info, fx: &mut Fx) -> Outcome {
         let Some(session) = self.me.sessions.get_mut(&from) else { return Ok(()) };
         match &mut self.state {
             // It was quicker to see the quorum for this node than this node itself.
-            State::Looking(_) => session.knock = Some((member, info)),
+            State::Looking(_) => session.knock = Some(info),
             State::Following(_) => fx.send(from, Message::Notification(self.me.note)),
-            State::Leading(l) => return l.on_info(&mut self.me, from, member, info, fx),
+            State::Leading(l) => return l.on_info(&mut self.me, from, info, fx),
         }
         Ok(())
     }
@@ -416,24 +433,23 @@ impl Protocol for Zab {
     const NAME: &'static str = "zab";
 
     fn new(boot: Boot<Self>) -> Self {
-        let Boot { id, membership: (_, membership), config, seed, now, mut hard, snapshot, log } = boot;
-        let (member, voters) = (membership.member(id), membership.configuration.voters().clone());
+        let Boot { id, membership, config, seed, now, mut hard, snapshot, log } = boot;
+        let members = Members::new(membership, snapshot, &log);
         let last = log.last();
         // R12: entries of an epoch were accepted only after the promise for it was durable. If the file that says so is
         // missing, the log itself is the proof of the promise. currentEpoch may lag behind the log's last epoch: the node
         // went down between history and epoch in R4, which is legal (R10; ZOOKEEPER-1653, 2354, 4269 refused to start).
-        if member == Member::Voter {
+        if may_stand(&members, id) {
             hard.accepted_epoch = hard.accepted_epoch.max(last.epoch);
         }
         if last.epoch > hard.current_epoch {
             mark!("zab/core#new.history_without_its_epoch");
         }
         // After a restart nothing beyond the snapshot is known to be committed.
+        let known = members.firm();
         let me = Local {
             id,
-            member,
-            voters,
-            membership,
+            members,
             now,
             rng: Rng::new(seed),
             hard,
@@ -447,13 +463,15 @@ impl Protocol for Zab {
             committed: if mutant!("Z09") { last } else { snapshot },
             applied: snapshot,
             sessions: BTreeMap::new(),
-            note: Notification { state: NodeState::Looking, round: 1, vote: None },
+            note: Notification { state: NodeState::Looking, round: 1, vote: None, members: known },
             epoch_seen: hard.accepted_epoch,
             attempts: 0,
             failures: 0,
             fetching: BTreeSet::new(),
             reading: BTreeSet::new(),
             stale_writes: 0,
+            handover: None,
+            designated: None,
             halted: false,
             config,
         };
@@ -490,6 +508,7 @@ impl Protocol for Zab {
         if let Err(GiveUp(why)) = self.dispatch(input, fx) {
             self.look(why, fx);
         }
+        self.look_at_handover(fx);
         // With a seeded bug the node goes on, so that the oracles have to find it.
         if mutant::active().is_none()
             && let Err(rule) = guard(self)
@@ -504,11 +523,12 @@ impl Protocol for Zab {
         if self.me.halted {
             return None;
         }
-        Some(match &self.state {
+        let at = match &self.state {
             State::Looking(l) => l.wake_at(),
             State::Following(f) => f.silent_at(&self.me),
             State::Leading(l) => l.next_ping,
-        })
+        };
+        Some(self.handover_due().map_or(at, |due| at.min(due)))
     }
 
     fn log(&self) -> &LogView {
@@ -520,13 +540,13 @@ impl Protocol for Zab {
     }
 
     fn membership(&self) -> (LogId, &Membership) {
-        (LogId::ZERO, &self.me.membership)
+        (self.me.members.at(), self.me.members.now())
     }
 
     fn leadership(&self) -> Leadership {
         let role = match &self.state {
             State::Leading(l) if l.established() => Role::Leading,
-            State::Following(f) if f.in_broadcast() && self.me.member == Member::Voter => Role::Following,
+            State::Following(f) if f.in_broadcast() && f.voter => Role::Following,
             State::Following(f) if f.in_broadcast() => Role::Observing,
             _ => Role::Looking,
         };
@@ -546,7 +566,7 @@ impl Protocol for Zab {
         Status {
             protocol: Self::NAME.into(),
             id: me.id,
-            member: me.member,
+            member: me.member(),
             role,
             phase: phase.into(),
             leader,
@@ -562,8 +582,8 @@ impl Protocol for Zab {
             committed: me.committed,
             applied: me.applied,
             snapshot: me.snapshot,
-            membership: me.membership.clone(),
-            membership_at: LogId::ZERO,
+            membership: me.members.now().clone(),
+            membership_at: me.members.at(),
             peers,
         }
     }

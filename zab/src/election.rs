@@ -20,16 +20,19 @@
 //! - Nodes tell LOOKING peers when they settle, instead of only answering their next question.
 //! - A role that ended before broadcast is not tried again at once if that happened before: the pause doubles.
 
+use std::cmp::Ordering;
+
 use common::entries::Entries;
 use common::protocol::Effect;
 use common::trace::TraceBody;
-use common::types::{Member, Micros, NodeId};
+use common::types::{Micros, NodeId};
 use common::{mark, mutant};
 
 use crate::broadcast::next_zxid;
 use crate::config::Config;
 use crate::core::{Fx, GiveUp, Local, Outcome, State, Zab};
-use crate::message::{Hex, Message, NodeState, Notification, Vote};
+use crate::message::{Hex, Message, NodeState, Notification, Vote, better, history};
+use crate::reconfig::may_stand;
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
 
@@ -61,40 +64,66 @@ impl Looking {
 }
 
 impl Local {
-    /// Whether `n` is a vote that may be taken over: for a voter this node can reach.
-    fn reachable(&self, leader: NodeId) -> bool {
-        leader == self.id || (self.voters.contains(leader) && self.connected(leader))
+    /// Whether a vote names a better history than this node's. There it may stand who votes, its owner and this node too.
+    fn ahead(&self, vote: Vote) -> bool {
+        let own = self.own_vote();
+        better((vote.peer_epoch, vote.zxid), (own.peer_epoch, own.zxid)) && !mutant!("Z46")
     }
 
-    /// The votes of LOOKING voters, as heard.
+    /// Whether a vote may be taken over: for somebody this node can reach, if both vote, or may.
+    fn eligible(&self, vote: Vote) -> bool {
+        let stands = may_stand(&self.members, self.id);
+        if vote.leader == self.id {
+            return stands && vote == self.own_vote();
+        }
+        self.connected(vote.leader) && (stands && self.members.votes(vote.leader) || self.ahead(vote))
+    }
+
+    /// The votes of LOOKING nodes, as heard. Not only of those that vote as far as this node knows: they are counted
+    /// elsewhere.
     fn looking_votes(&self) -> impl Iterator<Item = (u64, Vote)> + '_ {
-        self.voters
-            .others(self.id)
-            .filter_map(|v| self.heard(v))
+        self.sessions
+            .values()
+            .filter(|s| !s.closing)
+            .filter_map(|s| s.heard.as_ref())
             .filter(|n| n.state == NodeState::Looking)
             .filter_map(|n| n.vote.map(|vote| (n.round, vote)))
+    }
+
+    /// The first vote of a round: for the node that the last leader named, if its history is no worse, or for oneself.
+    fn first_vote(&self) -> Vote {
+        let own = self.own_vote();
+        self.designated().filter(|vote| history(*vote, own) != Ordering::Less).unwrap_or(own)
     }
 
     /// Takes over the best vote of the highest round. Says whether anything changed.
     fn converge(&mut self) -> bool {
         let before = self.note;
+        // Who does not vote has none of its own, and keeps out of it unless it may have to.
+        let own = may_stand(&self.members, self.id).then(|| self.first_vote());
+        if own.is_none() && !self.looking_votes().any(|(_, vote)| self.eligible(vote)) {
+            return false;
+        }
         if self.note.vote.is_none() {
-            self.note.vote = Some(self.own_vote());
+            self.note.vote = own;
         }
         let top = self.looking_votes().map(|(round, _)| round).max().unwrap_or(0);
         if top > self.note.round {
             // A higher round: what was received in ours no longer counts, and the comparison starts from the first vote.
             mark!("zab/election#converge.higher_round");
             self.note.round = top;
-            self.note.vote = Some(self.own_vote());
+            self.note.vote = own;
         }
         let round = self.note.round;
         let votes = || self.looking_votes().filter(|(r, _)| *r == round).map(|(_, v)| v);
-        let best = votes().filter(|v| self.reachable(v.leader)).max();
+        let best = votes().filter(|v| self.eligible(*v)).max_by(|a, b| self.prefer(*a, *b));
         if votes().max() > best.max(self.note.vote) {
             mark!("zab/election#converge.out_of_reach");
         }
-        self.note.vote = if mutant!("Z16") { best.or(self.note.vote) } else { self.note.vote.max(best) };
+        self.note.vote = match (best, self.note.vote) {
+            (Some(best), Some(mine)) if self.prefer(mine, best) != Ordering::Less && !mutant!("Z16") => Some(mine),
+            (best, mine) => best.or(mine),
+        };
         self.note != before
     }
 
@@ -106,8 +135,11 @@ impl Local {
 
     /// A leader that says so itself (`checkLeader`) and is confirmed by a quorum. Of two settled nodes' votes only
     /// leader and peerEpoch are compared, since they may have settled at different times (ZOOKEEPER-1732, 1805, 1818).
+    ///
+    /// One that knows of a later change of members is believed without: this node does not know who counts.
     fn settled_leader(&self) -> Option<(u64, Vote)> {
-        self.voters.others(self.id).find_map(|leader| {
+        self.sessions.keys().find_map(|leader| {
+            let leader = *leader;
             let n = self.heard(leader).filter(|n| n.state == NodeState::Leading)?;
             let vote = n.vote.filter(|v| v.leader == leader)?;
             let settled = |v: NodeId| {
@@ -117,8 +149,13 @@ impl Local {
                 })
             };
             // A LOOKING node's vote counts too if it is the very same one of the same round.
-            let confirmed = self.voters.is_quorum(|v| settled(v) || self.agrees(v, n.round, vote));
-            confirmed.then_some((n.round, vote))
+            let confirmed =
+                self.members.votes(leader) && self.members.is_quorum(|v| settled(v) || self.agrees(v, n.round, vote));
+            let later = n.members > self.members.firm() && !mutant!("Z47");
+            if later && !confirmed {
+                mark!("zab/election#settled_leader.of_later_members");
+            }
+            (confirmed || later).then_some((n.round, vote))
         })
     }
 
@@ -150,6 +187,9 @@ impl Zab {
             None => {}
         }
         self.fail_reads(fx);
+        if let State::Leading(l) = &mut self.state {
+            l.forget_change(fx);
+        }
         if mutant!("Z42")
             && let State::Leading(l) = &self.state
             && l.established()
@@ -168,11 +208,12 @@ impl Zab {
         looking.retry_at = self.me.now.after(looking.retry);
         self.state = State::Looking(looking);
         // Without a vote until `elect` finds the disk at rest.
-        self.me.note = Notification { state: NodeState::Looking, round: self.me.note.round + 1, vote: None };
+        let (round, members) = (self.me.note.round + 1, self.me.members.firm());
+        self.me.note = Notification { state: NodeState::Looking, round, vote: None, members };
         fx.trace("zab/election#look", "Zab1.0 P0", || TraceBody::Set {
             s: vec![("phase", "election".into()), ("why", why.into())],
         });
-        if !self.me.at_rest() || self.me.member == Member::Observer {
+        if !self.me.at_rest() || !may_stand(&self.me.members, self.me.id) {
             self.me.announce(fx);
         }
         self.elect_again(fx);
@@ -187,13 +228,9 @@ impl Zab {
     }
 
     pub(crate) fn on_notification(&mut self, from: NodeId, n: Notification, fx: &mut Fx) -> Outcome {
-        let voter = self.me.voters.contains(from);
+        let voter = self.me.members.votes(from);
         if n.round >= ROUND_MAX {
             self.me.disconnect(from, "a round beyond 2^62", fx);
-            return self.on_attempt_over(from);
-        }
-        if n.vote.is_some_and(|v| !voter || !self.me.voters.contains(v.leader)) {
-            self.me.disconnect(from, "a vote by or for somebody who is no voter", fx);
             return self.on_attempt_over(from);
         }
         if let Some(session) = self.me.sessions.get_mut(&from) {
@@ -270,8 +307,7 @@ impl Zab {
         if !matches!(self.state, State::Looking(_)) || !(self.me.at_rest() || mutant!("Z07")) {
             return Ok(());
         }
-        let voter = self.me.member == Member::Voter;
-        if voter && self.me.converge() {
+        if self.me.converge() {
             self.me.announce(fx);
             self.me.trace_vote(fx);
             self.undecided();
@@ -280,19 +316,19 @@ impl Zab {
             fx.mark("zab/election#elect.settled");
             return self.once_held(|zab, fx| zab.go(round, vote, fx), fx);
         }
-        let Some(vote) = self.me.note.vote.filter(|_| voter) else {
+        let Some(vote) = self.me.note.vote else {
             self.undecided();
             return Ok(());
         };
         // For this node itself only votes of its own round count: what others say of an earlier round in which it led
         // does not make it leader again (ZOOKEEPER-1514, 975).
         let round = self.me.note.round;
-        if !self.me.voters.is_quorum(|v| self.me.agrees(v, round, vote)) {
+        if !self.me.members.is_quorum(|v| self.me.agrees(v, round, vote)) {
             self.undecided();
             return Ok(());
         }
         let me = &self.me;
-        let all = me.voters.others(me.id).filter(|v| me.connected(*v)).all(|v| me.agrees(v, round, vote));
+        let all = me.members.others(me.id).filter(|v| me.connected(*v)).all(|v| me.agrees(v, round, vote));
         let wait = if all { Micros(0) } else { me.config.finalize_wait() };
         let now = me.now;
         let State::Looking(l) = &mut self.state else { return Ok(()) };
@@ -334,11 +370,9 @@ impl Zab {
     }
 
     fn follow(&mut self, round: u64, vote: Vote, fx: &mut Fx) {
-        let state = if self.me.member == Member::Voter { NodeState::Following } else { NodeState::Observing };
-        // The round may go back: it is that of the ensemble this node joins. Observers say no vote.
-        let vote_said = (self.me.member == Member::Voter).then_some(vote);
-        self.me.note = Notification { state, round, vote: vote_said };
-        let following = Following::start(&mut self.me, vote.leader, fx);
+        // The round may go back: it is that of the ensemble this node joins.
+        self.me.note.round = round;
+        let following = Following::start(&mut self.me, vote, fx);
         self.state = State::Following(Box::new(following));
         self.me.announce(fx);
     }
@@ -351,9 +385,9 @@ impl Zab {
         let knocks: Vec<_> = self.me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
         let State::Leading(l) = &mut self.state else { return Ok(()) };
         l.advance(&mut self.me, fx);
-        for (from, (member, info)) in knocks {
+        for (from, info) in knocks {
             fx.mark("zab/election#lead.knock");
-            l.on_info(&mut self.me, from, member, info, fx)?;
+            l.on_info(&mut self.me, from, info, fx)?;
         }
         Ok(())
     }

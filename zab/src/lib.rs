@@ -15,6 +15,8 @@
 //! | `broadcast` | PROPOSAL, ACK, COMMIT | append, acknowledge, commit |
 //! | `read` | linearizable reads by a confirmed SYNC | read index |
 //! | `membership` | observers and INFORM | learners |
+//! | `transfer` | handing leadership over to a designated leader | TimeoutNow |
+//! | `reconfig` | changing the voters, both quorums until it is committed | joint consensus |
 //! | [`invariants`] | what must hold: in every state [`Zab::check`], between nodes [`ZabOracle`]; seeded bugs, marks | the same |
 //!
 //! # Three nodes in one process
@@ -66,7 +68,9 @@ pub mod invariants;
 mod membership;
 mod message;
 mod read;
+mod reconfig;
 mod recovery;
+mod transfer;
 
 pub use config::{Config, ConfigError};
 pub use core::{Hard, Zab};

@@ -15,7 +15,7 @@
 
 use common::entries::Entries;
 use common::mutant;
-use common::types::Member;
+use common::types::{Member, NodeId};
 
 use crate::core::{Fx, Local, Outcome};
 use crate::message::{Message, Zxid, fits, follows, weight};
@@ -23,9 +23,10 @@ use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress};
 
 impl Leading {
-    /// Whether there is room for one more observer.
-    pub(crate) fn admits_observer(&self, me: &Local) -> bool {
-        self.learners.values().filter(|l| l.member == Member::Observer).count() < me.config.observers_max
+    /// Whether there is room for one more observer. Learners that are members always have it.
+    pub(crate) fn admits_observer(&self, me: &Local, id: NodeId) -> bool {
+        let strangers = self.learners.keys().filter(|id| !me.members.belongs(**id)).count();
+        me.members.belongs(id) || strangers < me.config.observers_max
     }
 
     /// INFORM of what became committed after `before`, to every observer that is level. One that is still catching up
@@ -53,7 +54,7 @@ impl Leading {
 impl Following {
     /// INFORM: append and commit in one.
     pub(crate) fn on_inform(&mut self, me: &mut Local, run: Entries, fx: &mut Fx) -> Outcome {
-        if me.member == Member::Voter {
+        if self.voter {
             return Err(self.broke(me, "INFORM to a follower", fx));
         }
         if self.stage != Stage::Broadcast {

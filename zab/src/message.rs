@@ -61,7 +61,8 @@ pub(crate) fn chunk_weight(chunk: &Chunk) -> u64 {
 }
 
 /// A vote: who should lead, and with which history. Fields are in the order in which votes compare: the greatest
-/// `(peerEpoch, zxid, id)` wins. Comparing the zxid first would let a long log of an old epoch beat the log that a newer
+/// `(peerEpoch, zxid, id)` wins; of equal histories one that votes rather than one that was left out (see
+/// [`reconfig`](crate::reconfig)). Comparing the zxid first would let a long log of an old epoch beat the log that a newer
 /// epoch's quorum had already replaced it with (ZOOKEEPER-335, 1154).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vote {
@@ -69,13 +70,15 @@ pub struct Vote {
     pub peer_epoch: u64,
     /// The last entry in its durable log.
     pub zxid: Zxid,
+    /// Whether it votes, by its own log. It says the same in all logs that end there.
+    pub votes: bool,
     /// Who.
     pub leader: NodeId,
 }
 
 impl Ord for Vote {
     fn cmp(&self, other: &Self) -> Ordering {
-        compare((self.peer_epoch, self.zxid), (other.peer_epoch, other.zxid)).then(self.leader.cmp(&other.leader))
+        history(*self, *other).then(self.votes.cmp(&other.votes)).then(self.leader.cmp(&other.leader))
     }
 }
 
@@ -92,6 +95,11 @@ fn compare(a: (u64, Zxid), b: (u64, Zxid)) -> Ordering {
         () if mutant!("Z19") => Ordering::Equal,
         () => a.cmp(&b),
     }
+}
+
+/// Which of two votes names the better history.
+pub(crate) fn history(a: Vote, b: Vote) -> Ordering {
+    compare((a.peer_epoch, a.zxid), (b.peer_epoch, b.zxid))
 }
 
 /// Whether one history is to be preferred to the other.
@@ -122,6 +130,9 @@ pub struct Notification {
     /// For whom. None from an observer, and from a voter whose log is not at rest yet: it is LOOKING but must not say
     /// what it has before all of it is durable (ZOOKEEPER-4712, 2845).
     pub vote: Option<Vote>,
+    /// The last change of members that it knows to be committed; zero for none. Who knows of an earlier one only may not know
+    /// who counts.
+    pub members: Zxid,
 }
 
 /// How a learner introduces itself: FOLLOWERINFO or OBSERVERINFO. All of it is durable.
@@ -152,6 +163,8 @@ pub enum Message {
         attempt: u64,
         /// The epoch proposed.
         epoch: u64,
+        /// Whether the learner votes, by the leader's log. It may not know yet that it was promoted, or demoted.
+        voter: bool,
     },
     /// Discovery: the promise not to follow an earlier epoch, durable (ACK-E in the paper).
     AckEpoch {
@@ -261,6 +274,15 @@ pub enum Message {
         /// The leader's commit point, confirmed by a quorum after the request arrived.
         zxid: Zxid,
     },
+    /// The leader gives up; vote for this one (see [`transfer`](crate::transfer)).
+    HandOver {
+        /// The attempt.
+        attempt: u64,
+        /// Whom to vote for.
+        to: NodeId,
+        /// The end of its history, which is that of the epoch.
+        zxid: Zxid,
+    },
 }
 
 impl Message {
@@ -283,7 +305,8 @@ impl Message {
             | Self::Inform { attempt, .. }
             | Self::Ping { attempt, .. }
             | Self::Request { attempt, .. }
-            | Self::Sync { attempt, .. } => Some(*attempt),
+            | Self::Sync { attempt, .. }
+            | Self::HandOver { attempt, .. } => Some(*attempt),
         }
     }
 }
@@ -304,7 +327,8 @@ impl fmt::Debug for Message {
                 match n.vote {
                     Some(v) => write!(f, " for {} (epoch {}, {})", v.leader, v.peer_epoch, Hex(v.zxid)),
                     None => f.write_str(" without a vote"),
-                }
+                }?;
+                if n.members > Zxid::ZERO { write!(f, " members {}", Hex(n.members)) } else { Ok(()) }
             }
             Self::FollowerInfo(i) | Self::ObserverInfo(i) => write!(
                 f,
@@ -313,7 +337,10 @@ impl fmt::Debug for Message {
                 i.current_epoch,
                 Hex(i.last_zxid)
             ),
-            Self::LeaderInfo { epoch, .. } | Self::NewLeader { epoch, .. } => write!(f, " epoch {epoch}"),
+            Self::LeaderInfo { epoch, voter, .. } => {
+                write!(f, " epoch {epoch}{}", if *voter { "" } else { " to an observer" })
+            }
+            Self::NewLeader { epoch, .. } => write!(f, " epoch {epoch}"),
             Self::AckEpoch { current_epoch, last_zxid, already_accepted, .. } => {
                 write!(f, " currentEpoch {current_epoch} lastZxid {}", Hex(*last_zxid))?;
                 f.write_str(if *already_accepted { " already accepted" } else { "" })
@@ -330,6 +357,7 @@ impl fmt::Debug for Message {
             Self::Ping { round, .. } => write!(f, " round {round}"),
             Self::Request { token, .. } => write!(f, " sync {token}"),
             Self::Sync { token, zxid, .. } => write!(f, " {token} at {}", Hex(*zxid)),
+            Self::HandOver { to, zxid, .. } => write!(f, " to {to}, who has {}", Hex(*zxid)),
         }
     }
 }
@@ -355,6 +383,7 @@ impl common::codec::Message for Message {
             Self::Ping { .. } => "PING",
             Self::Request { .. } => "REQUEST",
             Self::Sync { .. } => "SYNC",
+            Self::HandOver { .. } => "HANDOVER",
         }
     }
 
@@ -403,7 +432,7 @@ mod tests {
 
     #[test]
     fn votes_compare_epoch_then_zxid_then_id() {
-        let vote = |peer_epoch, zxid, id| Vote { peer_epoch, zxid, leader: NodeId(id) };
+        let vote = |peer_epoch, zxid, id| Vote { peer_epoch, zxid, votes: true, leader: NodeId(id) };
         let ascending = [
             vote(0, z(0, 0), 9),
             // A long log of an old epoch does not beat a short one of a newer (ZOOKEEPER-335).
@@ -416,6 +445,8 @@ mod tests {
             vote(3, z(0, 0), 1),
         ];
         assert!(ascending.is_sorted_by(|a, b| a < b));
+        let left_out = Vote { votes: false, ..vote(2, z(3, 2), 9) };
+        assert!(vote(2, z(3, 1), 1) < left_out && left_out < vote(2, z(3, 2), 1));
     }
 
     #[test]
@@ -429,14 +460,24 @@ mod tests {
     fn examples() -> Vec<Message> {
         let run = Entries::new(z(3, 5), EntryKind::Command, Batch::from_payloads(&["ab", "", "c"])).unwrap();
         let info = Info { attempt: 1, accepted_epoch: 4, current_epoch: 3, last_zxid: z(3, 4) };
-        let vote = Vote { peer_epoch: 3, zxid: z(3, 4), leader: NodeId(2) };
+        let vote = Vote { peer_epoch: 3, zxid: z(3, 4), votes: true, leader: NodeId(2) };
         let attempt = 7;
         vec![
-            Message::Notification(Notification { state: NodeState::Looking, round: 9, vote: Some(vote) }),
-            Message::Notification(Notification { state: NodeState::Observing, round: 0, vote: None }),
+            Message::Notification(Notification {
+                state: NodeState::Looking,
+                round: 9,
+                vote: Some(vote),
+                members: Zxid::new(2, 7),
+            }),
+            Message::Notification(Notification {
+                state: NodeState::Observing,
+                round: 0,
+                vote: None,
+                members: Zxid::ZERO,
+            }),
             Message::FollowerInfo(info),
             Message::ObserverInfo(info),
-            Message::LeaderInfo { attempt, epoch: 5 },
+            Message::LeaderInfo { attempt, epoch: 5, voter: true },
             Message::AckEpoch { attempt, current_epoch: 3, last_zxid: z(3, 4), already_accepted: true },
             Message::Diff { attempt, to: z(3, 7) },
             Message::Trunc { attempt, to: z(3, 2) },

@@ -147,7 +147,7 @@ impl Leading {
         let echoed = |id| {
             id == me.id || self.learners.get(&id).is_some_and(|l| l.progress == Progress::Synced && l.echoed >= round)
         };
-        if self.reads.asked.is_empty() || !(me.voters.is_quorum(echoed) || mutant!("Z26")) {
+        if self.reads.asked.is_empty() || !(me.members.is_quorum(echoed) || mutant!("Z26")) {
             return;
         }
         let at = self.reads.at;

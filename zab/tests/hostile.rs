@@ -31,6 +31,7 @@ fn message() -> impl Strategy<Value = Message> {
     let vote = proptest::option::of((epoch(), zxid(), 0u64..6).prop_map(|(peer_epoch, zxid, id)| Vote {
         peer_epoch,
         zxid,
+        votes: id % 2 == 0,
         leader: NodeId(id),
     }));
     let state = prop_oneof![
@@ -54,11 +55,16 @@ fn message() -> impl Strategy<Value = Message> {
         data: Bytes::from(vec![0; n]),
     });
     prop_oneof![
-        (state, prop_oneof![0u64..5, Just(u64::MAX - 1)], vote)
-            .prop_map(|(state, round, vote)| Message::Notification(Notification { state, round, vote })),
+        (state, prop_oneof![0u64..5, Just(u64::MAX - 1)], vote, zxid()).prop_map(|(state, round, vote, members)| {
+            Message::Notification(Notification { state, round, vote, members })
+        }),
         info().prop_map(Message::FollowerInfo),
         info().prop_map(Message::ObserverInfo),
-        (attempt.clone(), epoch()).prop_map(|(attempt, epoch)| Message::LeaderInfo { attempt, epoch }),
+        (attempt.clone(), epoch(), any::<bool>()).prop_map(|(attempt, epoch, voter)| Message::LeaderInfo {
+            attempt,
+            epoch,
+            voter
+        }),
         (attempt.clone(), epoch(), zxid(), any::<bool>()).prop_map(
             |(attempt, current_epoch, last_zxid, already_accepted)| {
                 Message::AckEpoch { attempt, current_epoch, last_zxid, already_accepted }
@@ -76,7 +82,8 @@ fn message() -> impl Strategy<Value = Message> {
         (attempt.clone(), run()).prop_map(|(attempt, e)| Message::Inform { attempt, entries: e.into() }),
         (attempt.clone(), 0u64..9).prop_map(|(attempt, round)| Message::Ping { attempt, round }),
         (attempt.clone(), 0u64..3).prop_map(|(attempt, token)| Message::Request { attempt, token }),
-        (attempt, 0u64..3, zxid()).prop_map(|(attempt, token, zxid)| Message::Sync { attempt, token, zxid }),
+        (attempt.clone(), 0u64..3, zxid()).prop_map(|(attempt, token, zxid)| Message::Sync { attempt, token, zxid }),
+        (attempt, 0u64..6, zxid()).prop_map(|(attempt, to, zxid)| Message::HandOver { attempt, to: NodeId(to), zxid }),
     ]
 }
 

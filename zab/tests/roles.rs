@@ -4,7 +4,7 @@ use common::log::LogView;
 use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol};
 use common::types::{LogId, Member, Micros, NodeId};
-use zab::{Config, Hard, Message, NodeState, Notification, Vote, Zab};
+use zab::{Config, Hard, Message, NodeState, Notification, Vote, Zab, Zxid};
 
 const B: NodeId = NodeId(2);
 const C: NodeId = NodeId(3);
@@ -28,17 +28,26 @@ impl Node {
             log: LogView::new(LogId::ZERO, 1 << 20),
         });
         let mut node = Self { core, fx: Effects::new(false) };
-        let vote = Vote { peer_epoch: 0, zxid: LogId::ZERO, leader: C };
+        let vote = Vote { peer_epoch: 0, zxid: LogId::ZERO, votes: true, leader: C };
         for peer in [B, C] {
             node.step(Input::PeerUp { peer, member: Member::Voter });
         }
         for from in [B, C] {
             let round = 1;
-            let message = Message::Notification(Notification { state: NodeState::Looking, round, vote: Some(vote) });
+            let message = Message::Notification(Notification {
+                state: NodeState::Looking,
+                round,
+                vote: Some(vote),
+                members: Zxid::ZERO,
+            });
             node.step(Input::Message { from, message });
         }
-        let sent =
-            node.of_c(Message::Notification(Notification { state: NodeState::Leading, round: 1, vote: Some(vote) }));
+        let sent = node.of_c(Message::Notification(Notification {
+            state: NodeState::Leading,
+            round: 1,
+            vote: Some(vote),
+            members: Zxid::ZERO,
+        }));
         assert!(sent.is_empty(), "{sent:?}");
         node
     }
@@ -79,7 +88,7 @@ fn what_a_leader_said_as_a_follower_means_nothing() {
     }
     // An echo looks like a leader's PING. It is answered, and the answer proves nothing of any round.
     assert_eq!(node.of_c(Message::Ping { attempt, round: 92 }), ["to n3: PING #1 round 0"]);
-    let saved = node.of_c(Message::LeaderInfo { attempt, epoch: 1 });
+    let saved = node.of_c(Message::LeaderInfo { attempt, epoch: 1, voter: true });
     assert_eq!(saved, ["saves Hard { accepted_epoch: 1, current_epoch: 0 }"]);
     // From here on it is the leader that speaks.
     assert_eq!(node.of_c(Message::Ping { attempt, round: 3 }), ["to n3: PING #1 round 3"]);

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use common::entries::{Batch, Entries, EntryKind};
+use common::membership::MemberChange;
 use common::protocol::{Input, Protocol};
+use common::quorum::Change;
 use common::testbed::{Disk, Testbed, agree};
 use common::types::{LogId, Micros, NodeId};
 use goldenscript::{ArgumentConsumer, Command};
@@ -16,6 +18,7 @@ use zab::{Config, Hard, Hex, Zab};
 struct Story {
     bed: Option<Testbed<Zab>>,
     disks: Vec<Disk<Zab>>,
+    orders: u64,
 }
 
 type Answer = Result<(), Box<dyn Error>>;
@@ -86,10 +89,25 @@ impl Story {
             _ => {}
         }
         let quiet = value::<bool>(&mut args, "quiet")?.unwrap_or(false);
+        let mut changes = Vec::new();
+        if command.name == "change" {
+            while let Some((make, id)) = args.next_key() {
+                let id = NodeId(id.parse()?);
+                let change = match make {
+                    "voter" => Change::Voter(id),
+                    "learner" => Change::Learner(id),
+                    "gone" => Change::Remove(id),
+                    other => return Err(format!("nobody can be made {other}").into()),
+                };
+                changes.push(MemberChange { change, address: Some(id.to_string()) });
+            }
+        }
         while let Some(arg) = args.next_pos() {
             ids.push(arg.to_owned());
         }
         args.reject_next()?;
+        self.orders += 1;
+        let id = self.orders;
         let bed = self.bed()?;
         let node = |i: usize| -> Result<NodeId, Box<dyn Error>> {
             let text = ids.get(i).ok_or("which node?")?;
@@ -106,6 +124,9 @@ impl Story {
             "read" => {
                 bed.input(node(0)?, Input::ReadBarrier { id: ids.get(1).ok_or("which read?")?.parse()?, lease: false });
             }
+            // change n3 voter=4 gone=2: n3 is asked to change who belongs. transfer n3 n1: to hand leadership over.
+            "change" => bed.input(node(0)?, Input::Change { id, changes }),
+            "transfer" => bed.input(node(0)?, Input::Transfer { id, to: node(1).ok() }),
             "crash" => bed.crash(node(0)?),
             "restart" => bed.restart(node(0)?),
             "cut" => bed.cut(node(0)?, node(1)?, 0),
@@ -141,6 +162,9 @@ impl Story {
                         Hex(s.last),
                         Hex(s.committed)
                     )?;
+                    if s.membership_at > LogId::ZERO {
+                        writeln!(out, "  {} since {}", s.membership, Hex(s.membership_at))?;
+                    }
                     for p in s.peers {
                         if let Some(r) = p.sync {
                             writeln!(out, "  {} {} from {}: {} entries", p.id, r.kind, Hex(r.from), r.entries)?;
@@ -196,5 +220,8 @@ story!(
     joiner_of_a_running_ensemble,
     same_epoch_twice,
     counters_used_up,
-    promise_above_the_leaders_epoch
+    promise_above_the_leaders_epoch,
+    members,
+    members_crash,
+    hand_over
 );

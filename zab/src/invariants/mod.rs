@@ -20,11 +20,14 @@ pub use marks::MARKS;
 pub use mutants::MUTANTS;
 pub use oracle::ZabOracle;
 
+use std::cmp::Ordering;
+
 use common::sim::subject::Violation;
 use common::types::Member;
 
 use crate::core::{Local, State, Zab};
-use crate::message::{NodeState, Zxid, fits};
+use crate::message::{NodeState, Zxid, fits, history};
+use crate::reconfig::may_stand;
 use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress, Stage as LeaderStage};
 
@@ -85,18 +88,22 @@ fn guard_local(me: &Local) -> Check {
 fn guard_looking(me: &Local) -> Check {
     rule("LOOKING says so", me.note.state == NodeState::Looking)?;
     rule("C-VOW: R3: a vote only at rest", me.note.vote.is_none() || me.at_rest())?;
-    rule("C-VOW: the vote is at least one's own", me.note.vote.is_none_or(|v| v >= me.own_vote()))?;
-    rule("an observer does not vote", me.member == Member::Voter || me.note.vote.is_none())
+    rule("C-VOW: the vote is for a history at least as good as one's own", {
+        me.note.vote.is_none_or(|v| history(v, me.own_vote()) != Ordering::Less)
+    })?;
+    rule("an observer does not vote for itself", {
+        may_stand(&me.members, me.id) || me.note.vote.is_none_or(|v| v.leader != me.id)
+    })
 }
 
 fn guard_following(me: &Local, f: &Following) -> Check {
-    let said = if me.member == Member::Voter { NodeState::Following } else { NodeState::Observing };
+    let said = if f.voter { NodeState::Following } else { NodeState::Observing };
     rule("FOLLOWING or OBSERVING says so", me.note.state == said)?;
     rule("one does not follow oneself", f.leader != me.id)?;
     // Between FOLLOWERINFO and the synchronisation the log does not move.
     rule("C-VOW: R3: at rest until synchronised", f.stage > Stage::Accepting || me.log.last() == me.durable)?;
     rule("C-VOW: R2: the promise is durable before ACKEPOCH", {
-        me.member == Member::Observer || f.stage <= Stage::Accepting || me.saved.accepted_epoch >= f.epoch
+        !f.voter || f.stage <= Stage::Accepting || me.saved.accepted_epoch >= f.epoch
     })?;
     rule("Z-EPOCH: R4: history is durable before currentEpoch", {
         f.stage != Stage::Epoch || me.log.last() == me.durable
@@ -116,7 +123,7 @@ fn guard_following(me: &Local, f: &Following) -> Check {
 
 fn guard_leading(me: &Local, l: &Leading) -> Check {
     rule("LEADING says so", me.note.state == NodeState::Leading && me.note.vote.is_some_and(|v| v.leader == me.id))?;
-    rule("an observer does not lead", me.member == Member::Voter)?;
+    rule("an observer does not lead", may_stand(&me.members, me.id))?;
     rule("C-VOW: R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;
@@ -145,7 +152,7 @@ fn guard_leading(me: &Local, l: &Leading) -> Check {
 fn check_leading(me: &Local, l: &Leading) -> Check {
     if l.established() {
         let reached = me
-            .voters
+            .members
             .reached(|v| if v == me.id { me.durable } else { l.learners.get(&v).map_or(Zxid::ZERO, |x| x.acked) });
         rule("all that a quorum has is committed", reached <= me.committed)?;
     }
@@ -155,7 +162,7 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
     rule("the own disk's queue is counted", unsynced == l.unsynced_bytes)?;
     for (id, x) in &l.learners {
         rule("a learner has a session", me.connected(*id))?;
-        rule("members are who the ensemble says", (x.member == Member::Voter) == me.voters.contains(*id))?;
+        rule("who votes has a follower's stream", x.member == Member::Voter || !me.members.votes(*id))?;
         rule("acknowledged <= sent", x.acked <= x.sent)?;
         rule("a queue is counted", x.in_flight.iter().map(|(_, w)| w).sum::<u64>() == x.in_flight_bytes)?;
         rule("C-RES: a queue is bounded", !x.queue_full(me.config.queue_max_bytes))?;

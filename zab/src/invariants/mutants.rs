@@ -104,6 +104,18 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z42", "a leader that gives up puts an entry of its own in its log", "integrity", "Z-INT"),
     rule("Z43", "a node that looks for a leader forgets its epoch", "monotonic epochs", "C-MONO"),
     rule("Z44", "what a leader said as a follower is taken for what it says as a leader", "was here once", "C-NBT"),
+    rule("Z45", "a membership whose entry was cut off stays in force", "Raft thesis, 4.1", "Z-CONF"),
+    rule("Z46", "nobody votes for somebody it does not know", "Raft thesis, 4.2.1", "L1"),
+    rule("Z47", "a leader is believed only with a quorum of voters that one knows", "ZOOKEEPER-2014's joiners", "L3"),
+    rule("Z48", "a learner goes by its own log in what it is", "ZooKeeper reconfig", "C-VOW"),
+    rule("Z49", "who is left out by what is not committed does not stand", "Raft thesis, 4.2.2", "L1"),
+    rule("Z50", "a change is begun while another is under way", "PrepRequestProcessor's reconfig", "Z-CONF"),
+    rule("Z51", "the new voters alone are enough from the proposal on", "Shraer et al., ATC 2012, section 3", "Z-CONF"),
+    rule("Z52", "what is in flight is not sent to an observer that becomes a voter", "ZOOKEEPER-962", "Z-PFX"),
+    rule("Z53", "only the leader that began a change completes it", "ZOOKEEPER-1324", "L7"),
+    rule("Z54", "a leader that was removed leads on", "ZooKeeper reconfig", "L4"),
+    rule("Z55", "leadership is handed to one that does not have everything", "Raft thesis, 3.10", "L5"),
+    rule("Z56", "a transfer is never given up", "Raft thesis, 3.10", "L2"),
 ];
 
 #[cfg(test)]

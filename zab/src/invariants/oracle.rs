@@ -18,6 +18,7 @@
 //! | Z-LPO | local primary order: an epoch's entries follow each other without gaps, from 1 |
 //! | Z-PFX | prefix consistency, global primary order: every log, in memory and on disk, is a prefix of the history of an epoch, epochs ascending |
 //! | Z-ZXID | a counter does not pass the last one of its epoch, nor run into the next |
+//! | Z-CONF | a node goes by the last membership in its log; memberships follow each other so that their quorums share a node, each after the one before it was delivered |
 //! | Z-NBT | a state of a node that should not be there; see [`Zab::check`](crate::Zab::check) |
 //! | C-VOW | what a message says of its sender is on the sender's disk when it leaves; in `vows` |
 
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use common::entries::{Entries, EntryKind};
 use common::log::Span;
 use common::quorum::Voters;
+use common::sim::conf::{Memberships, View};
 use common::sim::subject::{Oracle, Violation};
 use common::sim::truth::{Ids, Truth};
 use common::types::{Member, Micros, NodeId};
@@ -40,7 +42,7 @@ type Check = Result<(), Violation>;
 /// Watches an ensemble. Keeps a few numbers for each epoch and node, whatever the length of the logs.
 #[derive(Debug)]
 pub struct ZabOracle {
-    voters: Voters,
+    memberships: Memberships,
     reigns: BTreeMap<u64, Reign>,
     /// What was delivered anywhere.
     delivered: Ids,
@@ -89,7 +91,7 @@ fn last_id(s: &Span) -> Zxid {
 impl Oracle<Zab> for ZabOracle {
     fn new(voters: &Voters) -> Self {
         Self {
-            voters: voters.clone(),
+            memberships: Memberships::new("Z-CONF", voters),
             reigns: BTreeMap::new(),
             delivered: Ids::default(),
             nodes: BTreeMap::new(),
@@ -137,9 +139,14 @@ impl Oracle<Zab> for ZabOracle {
             State::Leading(l) if l.stage >= Stage::Synchronisation => self.look_at_leader(core, l, truths),
             _ => Ok(()),
         };
+        let ended = self.nodes.get(&core.me.id).map_or(Zxid::ZERO, |w| w.in_memory);
         let log = self.look_at_log(core);
         let disk = truth_of(truths, core.me.id).map_or(Ok(()), |truth| self.look_at_disk(core.me.id, truth));
-        let commits = self.look_at_commits(core, truths);
+        let commits = self.look_at_commits(core, ended, truths);
+        let known = is_committed(&self.delivered);
+        let v = view(core, &known);
+        let members = self.memberships.in_time(v).and(self.memberships.look(v));
+        let log = log.and(members);
         led.and(log).and_then(|()| core.check()).and(disk).and(commits)
     }
 
@@ -154,6 +161,17 @@ impl Oracle<Zab> for ZabOracle {
         let vow = self.vows.sends(from, to, message, truth);
         begun.and(vow)
     }
+}
+
+/// Whether an entry was delivered; and whether there is anything to be delivered.
+fn is_committed(delivered: &Ids) -> impl Fn(Zxid) -> bool + '_ {
+    |id| id == Zxid::ZERO || delivered.contains(id)
+}
+
+fn view<'a>(core: &'a Zab, is_committed: &'a dyn Fn(Zxid) -> bool) -> View<'a> {
+    let me = &core.me;
+    let unproven = matches!(&core.state, State::Leading(l) if !l.established());
+    View { id: me.id, log: &me.log, members: &me.members, committed: me.committed, unproven, is_committed }
 }
 
 fn truth_of(truths: &[(NodeId, Truth<Hard>)], id: NodeId) -> Option<&Truth<Hard>> {
@@ -194,7 +212,8 @@ impl ZabOracle {
         // A follower may have gone on to a later epoch since it acknowledged, and kept this history.
         let has =
             |v| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.hard.current_epoch >= l.epoch && t.has(parent));
-        if begins && !self.voters.is_quorum(has) {
+        let known = is_committed(&self.delivered);
+        if begins && !self.memberships.of(view(core, &known)).configuration.is_quorum(has) {
             let what = format!("{node} leads epoch {}: no quorum has it and {parent} on disk", l.epoch);
             return Err(Violation::new("Z-INIT", what));
         }
@@ -217,7 +236,7 @@ impl ZabOracle {
             // A leader may have proposed and lost its role in the same turn; it proposes commands only.
             let known = Zxid::new(last.epoch, reign.proposed);
             let leads = matches!(core.state, State::Leading(_));
-            let strange = |run: &Entries| run.kind() != EntryKind::Command;
+            let strange = |run: &Entries| !matches!(run.kind(), EntryKind::Command | EntryKind::Membership);
             let runs = if leads { None } else { log.cached(log.floor(known).unwrap_or(known), last) };
             reign.proposed = last.counter;
             if runs.is_some_and(|runs| runs.iter().any(strange)) {
@@ -225,7 +244,17 @@ impl ZabOracle {
                 return Err(Violation::new("Z-INT", what));
             }
         }
-        self.look_at_spans(node, "memory", log.base(), log.spans(), seen)
+        let known = is_committed(&self.delivered);
+        let mut members = Ok(());
+        for run in log.cached(log.floor(seen).unwrap_or(log.base()), last).unwrap_or_default() {
+            let new = |(at, _): &(Zxid, &[u8])| !self.memberships.knows(*at);
+            let said: Vec<_> =
+                if run.kind() == EntryKind::Membership { run.iter().filter(new).collect() } else { Vec::new() };
+            for (at, payload) in said {
+                members = members.and(self.memberships.appended(view(core, &known), &run, (at, payload)));
+            }
+        }
+        self.look_at_spans(node, "memory", log.base(), log.spans(), seen).and(members)
     }
 
     fn look_at_disk(&mut self, node: NodeId, truth: &Truth<Hard>) -> Check {
@@ -281,7 +310,7 @@ impl ZabOracle {
         Ok(())
     }
 
-    fn look_at_commits(&mut self, core: &Zab, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+    fn look_at_commits(&mut self, core: &Zab, ended: Zxid, truths: &[(NodeId, Truth<Hard>)]) -> Check {
         let (node, upto) = (core.me.id, core.me.committed);
         let watch = self.nodes.entry(node).or_default();
         let before = std::mem::replace(&mut watch.committed, upto);
@@ -302,7 +331,9 @@ impl ZabOracle {
             return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
         };
         let mut found = Ok(());
-        if !self.voters.is_quorum(|v| truth_of(truths, v).is_some_and(|t| t.has(upto))) {
+        let has = |v, id| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.has(id));
+        let quorum = self.memberships.commits(view(core, &is_committed(&self.delivered)), ended, has);
+        if !quorum {
             found = Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));
         }
         for span in spans.into_iter().rev() {

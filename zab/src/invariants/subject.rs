@@ -17,7 +17,10 @@ impl Subject for Zab {
     }
 
     fn oracles() -> &'static [&'static str] {
-        &["Z-AGR", "Z-DUR", "Z-EPOCH", "Z-INIT", "Z-INT", "Z-LEAD", "Z-LPO", "Z-NBT", "Z-PFX", "Z-PI", "Z-ZXID"]
+        &[
+            "Z-AGR", "Z-CONF", "Z-DUR", "Z-EPOCH", "Z-INIT", "Z-INT", "Z-LEAD", "Z-LPO", "Z-NBT", "Z-PFX", "Z-PI",
+            "Z-ZXID",
+        ]
     }
 
     fn marks() -> &'static [&'static str] {
@@ -75,7 +78,8 @@ fn config(timing: &Timing) -> Config {
         diff_max_entries: log_uniform(&mut rng, 1, 1 << 10),
         uncommitted_max_bytes,
         queue_max_bytes,
-        observers_max: rng.between(4, 9) as usize,
+        // Whoever was removed is one more.
+        observers_max: rng.between(9, 12) as usize,
         reads_max: log_uniform(&mut rng, 1, 1 << 8) as usize,
         // Epochs that end because their counters do; a batch must fit in one.
         counter_max: if rng.between(0, 2) == 0 { u32::MAX } else { log_uniform(&mut rng, 1 << 7, 1 << 10) as u32 },

@@ -35,8 +35,10 @@ struct Attempt {
 
 /// A vote speaks of a log at rest: one for the sender itself says exactly what it has, one for another not less.
 fn true_vote(from: NodeId, n: &Notification, truth: &Truth<Hard>) -> bool {
-    let own = Vote { peer_epoch: truth.hard.current_epoch, zxid: end(truth), leader: from };
     let Some(vote) = n.vote.filter(|_| n.state == NodeState::Looking) else { return true };
+    // Whether it votes is not on its disk as such; in doubt it does not.
+    let votes = vote.leader == from && vote.votes;
+    let own = Vote { peer_epoch: truth.hard.current_epoch, zxid: end(truth), votes, leader: from };
     if vote.leader == from { vote == own } else { vote > own }
 }
 
@@ -80,9 +82,9 @@ impl Vows {
                     || (hard.accepted_epoch < accepted_epoch && accepted_epoch == last_zxid.epoch);
                 vow(accepted && hard.current_epoch == current_epoch && end(truth) == last_zxid)
             }
-            Message::LeaderInfo { attempt, epoch } => {
+            Message::LeaderInfo { attempt, epoch, voter } => {
                 if let Some(a) = self.attempt(from, to, *attempt) {
-                    a.epoch = *epoch;
+                    (a.epoch, a.observer) = (*epoch, !voter);
                 }
                 vow(hard.accepted_epoch >= *epoch)
             }

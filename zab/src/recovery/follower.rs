@@ -5,14 +5,16 @@ use std::collections::VecDeque;
 
 use common::codec::Payload;
 use common::entries::Entries;
+use common::membership::Membership;
 use common::protocol::{Chunk, Effect};
 use common::trace::TraceBody;
-use common::types::{Member, Micros, NodeId};
+use common::types::{LogId, Micros, NodeId};
 use common::{mark, mutant};
 
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome, State, Zab};
-use crate::message::{Hex, Info, Message, NodeState, Notification, Zxid, chunk_weight, fits, follows, weight};
+use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid, chunk_weight, fits, follows, weight};
 use crate::read::LearnerReads;
+use crate::reconfig::may_stand;
 
 /// How far a learner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +50,10 @@ struct SnapIn {
 #[derive(Debug)]
 pub(crate) struct Following {
     pub(crate) leader: NodeId,
+    /// What was voted for, as it was when this node left the election.
+    vote: Vote,
+    /// Whether this node votes: until LEADERINFO by its own log, then by its leader's word.
+    pub(crate) voter: bool,
     pub(crate) attempt: u64,
     pub(crate) stage: Stage,
     pub(crate) epoch: u64,
@@ -70,7 +76,8 @@ pub(crate) struct Following {
 
 impl Following {
     /// Begins a new attempt with FOLLOWERINFO or OBSERVERINFO. All that it says is durable: the node is at rest.
-    pub(crate) fn start(me: &mut Local, leader: NodeId, fx: &mut Fx) -> Self {
+    pub(crate) fn start(me: &mut Local, vote: Vote, fx: &mut Fx) -> Self {
+        let leader = vote.leader;
         me.attempts += 1;
         let info = Info {
             attempt: me.attempts,
@@ -78,16 +85,16 @@ impl Following {
             current_epoch: me.hard.current_epoch,
             last_zxid: me.log.last(),
         };
-        let message = match me.member {
-            Member::Voter => Message::FollowerInfo(info),
-            Member::Observer => Message::ObserverInfo(info),
-        };
-        fx.send(leader, message);
+        let voter = may_stand(&me.members, me.id);
+        me.note_following(vote, voter);
+        fx.send(leader, if voter { Message::FollowerInfo(info) } else { Message::ObserverInfo(info) });
         fx.trace("zab/recovery#start", "Zab1.0 P1.1", || TraceBody::Set {
             s: vec![("phase", "discovery".into()), ("leader", leader.0.into())],
         });
         Self {
             leader,
+            vote,
+            voter,
             attempt: me.attempts,
             stage: Stage::Info,
             epoch: 0,
@@ -179,12 +186,13 @@ impl Following {
                 Ok(())
             }
             Message::Sync { token, zxid, .. } => self.on_sync(me, token, zxid, fx),
-            Message::LeaderInfo { epoch, .. } => self.on_leader_info(me, epoch, fx),
+            Message::LeaderInfo { epoch, voter, .. } => self.on_leader_info(me, epoch, voter, fx),
             Message::Diff { .. } => self.on_diff(me, fx),
             Message::Trunc { to, .. } => self.on_trunc(me, to, fx),
             Message::Snap { chunk, .. } => self.on_snap(me, chunk, fx),
             Message::NewLeader { epoch, .. } => self.on_new_leader(me, epoch, fx),
             Message::UpToDate { zxid, .. } => self.on_up_to_date(me, zxid, fx),
+            Message::HandOver { to, zxid, .. } => self.on_hand_over(me, to, zxid, fx),
             _ => Err(self.broke(me, "a message that leaders do not send", fx)),
         }
     }
@@ -203,12 +211,16 @@ impl Following {
         });
     }
 
-    fn on_leader_info(&mut self, me: &mut Local, epoch: u64, fx: &mut Fx) -> Outcome {
+    fn on_leader_info(&mut self, me: &mut Local, epoch: u64, voter: bool, fx: &mut Fx) -> Outcome {
         if self.stage != Stage::Info || epoch > u64::from(u32::MAX) {
             return Err(self.broke(me, "an unexpected LEADERINFO", fx));
         }
         self.epoch = epoch;
-        if me.member == Member::Observer {
+        if voter != self.voter && !mutant!("Z48") {
+            fx.mark("zab/recovery#on_leader_info.another_role");
+            self.take_role(me, voter, fx);
+        }
+        if !self.voter {
             // No promise, so nothing to save; but what it has of a newer leader must not be cut by an older one.
             if epoch < me.hard.current_epoch {
                 return Err(GiveUp("the leader's epoch is over"));
@@ -232,6 +244,19 @@ impl Following {
             return Err(GiveUp("a later epoch was promised"));
         }
         Ok(())
+    }
+
+    /// This node is, or is not, a voter to its leader, whatever its own log says.
+    pub(crate) fn take_role(&mut self, me: &mut Local, voter: bool, fx: &mut Fx) {
+        self.voter = voter;
+        let peer_epoch = if self.in_broadcast() { self.epoch } else { self.vote.peer_epoch };
+        me.note_following(Vote { peer_epoch, ..self.vote }, voter);
+        me.announce_to_looking(fx);
+    }
+
+    /// What a voter has received is in its ACKs.
+    pub(crate) fn forget_unreported(&mut self) {
+        self.unreported.clear();
     }
 
     fn send_ack_epoch(&mut self, me: &Local, already_accepted: bool, fx: &mut Fx) {
@@ -300,7 +325,7 @@ impl Following {
             return Err(self.broke(me, "an unexpected TRUNC", fx));
         }
         if to < me.committed {
-            if me.member == Member::Observer {
+            if !self.voter {
                 return Err(GiveUp("the leader's epoch is over"));
             }
             let reason = format!("TRUNC to {} would remove committed entries up to {}", Hex(to), Hex(me.committed));
@@ -458,7 +483,7 @@ impl Following {
             fx.mark("zab/recovery#on_up_to_date.commits_held");
         }
         for run in std::mem::take(&mut self.held) {
-            if me.member == Member::Observer {
+            if !self.voter {
                 self.append_reported(me, run, fx);
             } else {
                 me.append(run, fx);
@@ -471,6 +496,14 @@ impl Following {
         }
         me.commit(upto, fx);
         Ok(())
+    }
+}
+
+impl Local {
+    /// What a learner says of itself to others in election: observers say no vote.
+    fn note_following(&mut self, vote: Vote, voter: bool) {
+        self.note.state = if voter { NodeState::Following } else { NodeState::Observing };
+        self.note.vote = voter.then_some(vote);
     }
 }
 
@@ -495,13 +528,20 @@ impl Zab {
     }
 
     /// The snapshot is this node's state now, whether or not it still follows who sent it.
-    pub(crate) fn on_snapshot_installed(&mut self, snapshot: Zxid, fx: &mut Fx) -> Outcome {
+    pub(crate) fn on_snapshot_installed(
+        &mut self,
+        snapshot: Zxid,
+        membership: Option<(LogId, Membership)>,
+        fx: &mut Fx,
+    ) -> Outcome {
         let me = &mut self.me;
         if me.installing.take() != Some(snapshot) {
             return Ok(());
         }
         // The log starts after the snapshot and says so: nothing before it can be served from here (ZOOKEEPER-2846).
         me.log.reset(snapshot);
+        me.members.reset(membership);
+        me.note.members = me.members.firm();
         me.durable = snapshot;
         me.snapshot = snapshot;
         me.committed = me.committed.max(snapshot);

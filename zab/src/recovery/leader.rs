@@ -11,6 +11,7 @@ use crate::core::{Fx, GiveUp, Hard, Local, Outcome};
 use crate::election::epochs_exhausted;
 use crate::message::{Info, Message, NodeState, Zxid, better, fits};
 use crate::read::LeaderReads;
+use crate::reconfig::Changing;
 
 /// How far the leader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,6 +143,8 @@ pub(crate) struct Leading {
     pub(crate) unsynced_bytes: u64,
     pub(crate) ping_round: u64,
     pub(crate) reads: LeaderReads,
+    /// A change of members that somebody asked for.
+    pub(crate) changing: Option<Changing>,
 }
 
 impl Leading {
@@ -160,6 +163,7 @@ impl Leading {
             unsynced_bytes: 0,
             ping_round: 0,
             reads: LeaderReads::default(),
+            changing: None,
         }
     }
 
@@ -196,14 +200,15 @@ impl Leading {
     }
 
     /// FOLLOWERINFO or OBSERVERINFO: a new attempt, which replaces an earlier one.
-    pub(crate) fn on_info(&mut self, me: &mut Local, from: NodeId, member: Member, info: Info, fx: &mut Fx) -> Outcome {
+    pub(crate) fn on_info(&mut self, me: &mut Local, from: NodeId, info: Info, fx: &mut Fx) -> Outcome {
         self.drop_learner(me, from);
+        let member = me.members.member(from);
         // There must be an epoch above every promise: one peer's damaged number must not stop the ensemble.
         if !fits(info.last_zxid) || info.accepted_epoch >= u64::from(u32::MAX) {
             me.disconnect(from, "an epoch or zxid beyond 32 bits", fx);
             return self.check_quorum(me);
         }
-        if member == Member::Observer && !self.admits_observer(me) {
+        if member == Member::Observer && !self.admits_observer(me, from) {
             me.disconnect(from, "this leader has as many observers as it may", fx);
             return Ok(());
         }
@@ -232,13 +237,14 @@ impl Leading {
         let epoch = self.epoch;
         if let Some(l) = self.learners.get_mut(&to) {
             l.progress = Progress::Promising;
-            fx.send(to, Message::LeaderInfo { attempt: l.info.attempt, epoch });
+            let voter = l.member == Member::Voter;
+            fx.send(to, Message::LeaderInfo { attempt: l.info.attempt, epoch, voter });
         }
     }
 
     /// Goes on as far as it can. Called whenever a quorum may have formed.
     pub(crate) fn advance(&mut self, me: &mut Local, fx: &mut Fx) {
-        let voters = &me.voters;
+        let voters = &me.members;
         let voter = |id: NodeId, rule: fn(&Learner) -> bool| self.learners.get(&id).is_some_and(rule);
         match self.stage {
             Stage::Discovery => {
@@ -286,7 +292,7 @@ impl Leading {
                 let mut quorum = voters.is_quorum(acked) || mutant!("Z13");
                 if mutant!("Z22") {
                     let all = self.learners.values().filter(|l| l.progress == Progress::Synced);
-                    quorum = all.count() + 1 >= voters.quorum();
+                    quorum = all.count() + 1 >= voters.new_voters().quorum();
                 }
                 if self.self_acked && quorum {
                     self.establish(me, fx);
@@ -347,7 +353,7 @@ impl Leading {
             Stage::Synchronisation if me.saves.is_empty() && (!self.self_acked || mutant!("Z33")) => {
                 self.self_acked = true;
                 self.advance(me, fx);
-                Ok(())
+                if self.established() { self.members_committed(me, fx) } else { Ok(()) }
             }
             Stage::Broadcast => {
                 while let Some((last, weight)) = self.unsynced.front()
@@ -356,7 +362,8 @@ impl Leading {
                     self.unsynced_bytes -= weight;
                     self.unsynced.pop_front();
                 }
-                self.try_commit(me, fx)
+                self.try_commit(me, fx)?;
+                self.tell_heir(me, fx)
             }
             _ => Ok(()),
         }
@@ -446,10 +453,11 @@ impl Leading {
             fx.mark("zab/recovery#on_new_leader_ack.late");
             self.send_up_to_date(me, from, fx);
             // It may have come with proposals that are still in flight, and they count from now on.
-            return self.try_commit(me, fx);
+            self.try_commit(me, fx)?;
+            return self.tell_heir(me, fx);
         }
         self.advance(me, fx);
-        Ok(())
+        if self.established() { self.members_committed(me, fx) } else { Ok(()) }
     }
 
     /// Whether a quorum can still be had. Sessions, LOOKING notifications and uncounted promises tell it long before a
@@ -470,7 +478,7 @@ impl Leading {
         if mutant!("Z15") && self.established() {
             return Ok(());
         }
-        if me.voters.is_quorum(alive) {
+        if me.members.is_quorum(alive) {
             return Ok(());
         }
         if self.established() {

@@ -192,6 +192,10 @@ impl Leading {
     /// RECEIVED: room in the window.
     pub(super) fn on_received(&mut self, me: &mut Local, from: NodeId, weight: u64, fx: &mut Fx) -> Outcome {
         let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        if l.member == Member::Voter && l.progress == Progress::Synced {
+            // What it said as an observer, before it knew that it was promoted.
+            return Ok(());
+        }
         if weight < l.received_weight || weight > l.sent_weight {
             return self.broke(me, from, "RECEIVED of what was not sent", fx);
         }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use common::membership::MemberChange;
 use common::protocol::{Input, Protocol};
-use common::quorum::Voters;
+use common::quorum::{Change, Voters};
 use common::rng::Rng;
 use common::sim::subject::{Oracle, Subject, Violation};
 use common::sim::truth::Truth;
@@ -43,6 +44,7 @@ struct World {
     asked: BTreeMap<u64, LogId>,
     answered: BTreeMap<NodeId, usize>,
     proposals: u64,
+    orders: u64,
     /// How many messages of a link arrive together: slow networks have more in flight when something breaks.
     pace: u64,
     /// A node to which nearly nothing gets through for a while: it goes on in a world that has passed.
@@ -54,7 +56,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let voters = [3, 3, 3, 4, 5][rng.between(0, 5) as usize];
-        let observers = rng.between(0, 2);
+        let observers = rng.between(0, 3);
         let pace = [2, 3, 8][rng.between(0, 3) as usize];
         let config = Config {
             sync_window_bytes: 200,
@@ -86,6 +88,7 @@ impl World {
             asked: BTreeMap::new(),
             answered: BTreeMap::new(),
             proposals: 0,
+            orders: 0,
             pace,
             deaf: None,
             seen: Seen::default(),
@@ -152,10 +155,37 @@ impl World {
             940..948 if self.runs(id) && self.bed.core(id).status().durable >= self.bed.node(id).applied => {
                 self.bed.snapshot(id, self.rng.between(0, 6));
             }
+            948..952 => self.change_members()?,
+            952..954 => {
+                if let Some(leader) = self.bed.leader() {
+                    self.orders += 1;
+                    let to = (self.rng.between(0, 2) == 0).then_some(other);
+                    self.bed.input(leader, Input::Transfer { id: self.orders, to });
+                    self.check(leader)?;
+                }
+            }
             x if x < 1000 - faults => {}
             _ => self.fault(id, other)?,
         }
         Ok(id)
+    }
+
+    /// The leader is asked for one to three changes at once, sensible or not.
+    fn change_members(&mut self) -> Check {
+        let Some(leader) = self.bed.leader() else { return Ok(()) };
+        self.orders += 1;
+        let mut changes = Vec::new();
+        for _ in 0..self.rng.between(1, 4) {
+            let id = self.pick();
+            let change = match self.rng.between(0, 5) {
+                0..3 => Change::Voter(id),
+                3 => Change::Learner(id),
+                _ => Change::Remove(id),
+            };
+            changes.push(MemberChange { change, address: Some(id.to_string()) });
+        }
+        self.bed.input(leader, Input::Change { id: self.orders, changes });
+        self.check(leader)
     }
 
     /// Half of the time some node goes deaf, mostly the leader, and is cut off without knowing.
