@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Message;
 use crate::entries::{Batch, Entries};
 use crate::log::LogView;
-use crate::membership::{MemberChange, Membership};
+use crate::membership::{MemberChange, Membership, MembershipError};
 use crate::status::Status;
 use crate::trace::{TraceBody, TraceEvent};
 use crate::types::{LogId, Member, Micros, NodeId, Role};
@@ -290,7 +290,27 @@ pub enum Refusal {
     NotTransferred(String),
     /// The members stay as they are.
     #[error("the members were not changed: {0}")]
-    NotChanged(String),
+    NotChanged(Hindrance),
+}
+
+/// What stood in the way of a change of members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Hindrance {
+    /// They are like that already.
+    #[error("nothing would change")]
+    IsSo,
+    /// It cannot be made, whatever happens next.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It may be possible in a moment: something else is under way, or somebody is not level.
+    #[error("{0}")]
+    NotYet(String),
+}
+
+impl From<MembershipError> for Hindrance {
+    fn from(e: MembershipError) -> Self {
+        if e == MembershipError::Nothing { Self::IsSo } else { Self::Forbidden(e.to_string()) }
+    }
 }
 
 /// One thing a core wants done. In order; see the [module](self).

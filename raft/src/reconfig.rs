@@ -25,7 +25,7 @@ use std::cmp::Reverse;
 use common::entries::{Batch, Entries, EntryKind};
 use common::membership::{MemberChange, Members, Membership};
 use common::mutant;
-use common::protocol::{Effect, Effects, Refusal};
+use common::protocol::{Effect, Effects, Hindrance, Refusal};
 use common::trace::TraceBody;
 use common::types::{LogId, NodeId};
 
@@ -68,7 +68,7 @@ impl Raft {
         if let Some(to) = self.handing_over() {
             return Err(Refusal::Transferring { to });
         }
-        let no = |why: String| Err(Refusal::NotChanged(why));
+        let no = |why: String| Err(Refusal::NotChanged(Hindrance::NotYet(why)));
         if self.committed < leader.noop && !mutant!("R64") {
             return no("this leader has committed nothing yet, try again".to_owned());
         }
@@ -77,7 +77,7 @@ impl Raft {
         }
         let mut made = match self.members.now().with(changes) {
             Ok(made) => made,
-            Err(why) => return no(why.to_string()),
+            Err(why) => return Err(Refusal::NotChanged(why.into())),
         };
         if mutant!("R75") {
             made = made.leave_joint().unwrap_or(made);
@@ -197,7 +197,7 @@ impl Raft {
 mod tests {
     use common::protocol::{Boot, Input, Protocol};
     use common::quorum::Change;
-    use common::types::Micros;
+    use common::types::{Member, Micros};
 
     use super::*;
     use crate::config::Config;

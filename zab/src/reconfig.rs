@@ -27,7 +27,7 @@
 use common::entries::{Batch, Entries, EntryKind};
 use common::membership::{MemberChange, Members, Membership};
 use common::mutant;
-use common::protocol::{Effect, Refusal};
+use common::protocol::{Effect, Hindrance, Refusal};
 use common::trace::TraceBody;
 use common::types::{Member, NodeId};
 
@@ -91,14 +91,14 @@ impl Leading {
         if let Some(to) = me.handing_over() {
             return Err(Refusal::Transferring { to });
         }
-        let no = |why: String| Err(Refusal::NotChanged(why));
+        let no = |why: String| Err(Refusal::NotChanged(Hindrance::NotYet(why)));
         if me.members.at() > me.committed && !mutant!("Z50") {
             return no("another change is under way, try again".to_owned());
         }
         let made = match me.members.now().with_both(changes) {
             Ok(made) if mutant!("Z51") => made.leave_joint().unwrap_or(made),
             Ok(made) => made,
-            Err(why) => return no(why.to_string()),
+            Err(why) => return Err(Refusal::NotChanged(why.into())),
         };
         let level = |id: NodeId| {
             // An observer reports what it has received each eighth of this.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::client::wire::{NodeStatus, ReadMode};
 use common::client::{Cause, Client, ClientConfig, ClientError, Page, Reply, admin};
 use common::membership::MemberChange;
-use common::protocol::Refusal;
+use common::protocol::{Hindrance, Refusal};
 use common::state_machine::kv::{Answer, Command, Part, Query};
 use common::status::Status;
 use common::storage::LogLine;
@@ -147,9 +147,7 @@ impl Link {
                 None => None,
             };
             match &error {
-                Some(ClientError::NotDone(Cause::Refused(Refusal::NotChanged(why)))) if why == IS_SO => {
-                    return Ok(None);
-                }
+                Some(ClientError::NotDone(Cause::Refused(Refusal::NotChanged(Hindrance::IsSo)))) => return Ok(None),
                 Some(e) if e.may_have_happened() => {
                     let what = format!("member: {e} at {}", self.target);
                     return Err(Fail::new(Exit::Inconclusive, what)
@@ -244,21 +242,18 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Between two attempts at something that another one may have to come before: nobody says when it is over.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// As `MembershipError::Nothing` says it.
-const IS_SO: &str = "nothing would change";
-
 /// Whether what stood in the way of a change of members may be gone in a moment.
 fn may_pass(e: &ClientError) -> bool {
     match e {
         ClientError::NotDone(Cause::ConnectionLost(_)) => true,
-        ClientError::NotDone(Cause::Refused(why)) => match why {
-            Refusal::NotLeader { .. } | Refusal::Busy | Refusal::LeaderChanged | Refusal::Transferring { .. } => true,
-            // The leader says it in words only.
-            Refusal::NotChanged(why) => {
-                ["try again", "not connected", " lacks ", "is connected"].iter().any(|part| why.contains(part))
-            }
-            _ => false,
-        },
+        ClientError::NotDone(Cause::Refused(why)) => matches!(
+            why,
+            Refusal::NotLeader { .. }
+                | Refusal::Busy
+                | Refusal::LeaderChanged
+                | Refusal::Transferring { .. }
+                | Refusal::NotChanged(Hindrance::NotYet(_))
+        ),
         _ => false,
     }
 }

@@ -177,7 +177,7 @@ async fn write(
 
 /// `duet ctl member`, of a cluster from which some nodes are gone.
 async fn change(dir: &Path, cluster: &Cluster, args: &[&str]) -> Done {
-    let target = format!("raft://{}", clients(cluster).join(","));
+    let target = format!("{}://{}", cluster.target().protocol, clients(cluster).join(","));
     ctl(dir, &[&["--target", &target, "member"][..], args].concat()).await
 }
 
@@ -205,51 +205,57 @@ async fn read_back(cluster: &Cluster, keys: &[String]) {
 
 #[tokio::test]
 async fn every_node_of_a_live_cluster_is_replaced_while_clients_write() {
-    within(async {
-        let dir = tempfile::tempdir().unwrap();
-        let exe = Some(assert_cmd::cargo::cargo_bin!("duet").into());
-        let spec = ClusterSpec { exe, ..ClusterSpec::new(Protocol::Raft, dir.path().join("cluster")) };
-        let mut cluster = Cluster::start(&spec).await.unwrap();
-        let mut load = Load::start(4, clients(&cluster));
-        load.goes_on(200).await;
-        for old in 1..=3 {
-            let new = cluster.add_observer().await.unwrap();
-            load.step(format!("{new} is added and promoted"));
-            let (id, seat) = (new.0.to_string(), format!("{}={}", new.0, cluster.peer_addr(new).unwrap()));
-            members(&change(dir.path(), &cluster, &["add", &seat]).await);
-            members(&change(dir.path(), &cluster, &["promote", &id]).await);
-            load.step(format!("n{old} is removed"));
-            members(&change(dir.path(), &cluster, &["remove", &old.to_string()]).await);
-            load.step(format!("n{old} is killed"));
-            cluster.kill(NodeId(old)).await.unwrap();
-            load.addrs.send_replace(clients(&cluster));
-            load.goes_on(200).await;
-        }
-        let list = change(dir.path(), &cluster, &["list"]).await;
-        assert_eq!(members(&list), words(&[(4, "voter"), (5, "voter"), (6, "voter")]));
-        let unanswered = load.end().await;
-        let (keys, steps) = {
-            let mut done = load.done.lock().unwrap();
-            (std::mem::take(&mut done.keys), std::mem::take(&mut done.steps))
-        };
-        let (longest, all) = (steps.iter().map(|s| s.1).max().unwrap(), keys.len());
-        println!("{all} writes acknowledged, {unanswered} not; the longest gap between two: {longest:?} of {steps:?}");
-        read_back(&cluster, &keys).await;
+    within(replace_all(Protocol::Raft)).await;
+}
 
-        // Their settings know nothing of it, their logs do.
-        let all = [4, 5, 6].map(NodeId);
-        for id in all {
-            cluster.kill(id).await.unwrap();
-        }
-        for id in all {
-            cluster.restart(id).await.unwrap();
-        }
-        read_back(&cluster, &keys).await;
-        let list = change(dir.path(), &cluster, &["list"]).await;
-        assert_eq!(members(&list), words(&[(4, "voter"), (5, "voter"), (6, "voter")]));
-        for (id, end) in cluster.stop().await {
-            assert_eq!(end.unwrap().code(), Some(0), "{id}");
-        }
-    })
-    .await;
+#[tokio::test]
+async fn every_node_of_a_live_ensemble_is_replaced_while_clients_write() {
+    within(replace_all(Protocol::Zab)).await;
+}
+
+async fn replace_all(protocol: Protocol) {
+    let dir = tempfile::tempdir().unwrap();
+    let exe = Some(assert_cmd::cargo::cargo_bin!("duet").into());
+    let spec = ClusterSpec { exe, ..ClusterSpec::new(protocol, dir.path().join("cluster")) };
+    let mut cluster = Cluster::start(&spec).await.unwrap();
+    let mut load = Load::start(4, clients(&cluster));
+    load.goes_on(200).await;
+    for old in 1..=3 {
+        let new = cluster.add_observer().await.unwrap();
+        load.step(format!("{new} is added and promoted"));
+        let (id, seat) = (new.0.to_string(), format!("{}={}", new.0, cluster.peer_addr(new).unwrap()));
+        members(&change(dir.path(), &cluster, &["add", &seat]).await);
+        members(&change(dir.path(), &cluster, &["promote", &id]).await);
+        load.step(format!("n{old} is removed"));
+        members(&change(dir.path(), &cluster, &["remove", &old.to_string()]).await);
+        load.step(format!("n{old} is killed"));
+        cluster.kill(NodeId(old)).await.unwrap();
+        load.addrs.send_replace(clients(&cluster));
+        load.goes_on(200).await;
+    }
+    let list = change(dir.path(), &cluster, &["list"]).await;
+    assert_eq!(members(&list), words(&[(4, "voter"), (5, "voter"), (6, "voter")]));
+    let unanswered = load.end().await;
+    let (keys, steps) = {
+        let mut done = load.done.lock().unwrap();
+        (std::mem::take(&mut done.keys), std::mem::take(&mut done.steps))
+    };
+    let (longest, all) = (steps.iter().map(|s| s.1).max().unwrap(), keys.len());
+    println!("{all} writes acknowledged, {unanswered} not; the longest gap between two: {longest:?} of {steps:?}");
+    read_back(&cluster, &keys).await;
+
+    // Their settings know nothing of it, their logs do.
+    let all = [4, 5, 6].map(NodeId);
+    for id in all {
+        cluster.kill(id).await.unwrap();
+    }
+    for id in all {
+        cluster.restart(id).await.unwrap();
+    }
+    read_back(&cluster, &keys).await;
+    let list = change(dir.path(), &cluster, &["list"]).await;
+    assert_eq!(members(&list), words(&[(4, "voter"), (5, "voter"), (6, "voter")]));
+    for (id, end) in cluster.stop().await {
+        assert_eq!(end.unwrap().code(), Some(0), "{id}");
+    }
 }
