@@ -267,7 +267,7 @@ async fn a_data_folder_that_is_not_this_nodes_is_refused() {
 
 /// A node of this protocol writes five times and stops; then a bit of the first write is flipped in its log. What follows
 /// it shows that it is no torn end.
-async fn damaged(dir: &Path, protocol: &str) -> PathBuf {
+async fn damaged(dir: &Path, protocol: &str) {
     let node = Node::start(dir, &["--protocol", protocol]).await;
     let target = format!("{protocol}://{}", node.ready["client"].as_str().unwrap());
     for i in 0..5 {
@@ -280,33 +280,40 @@ async fn damaged(dir: &Path, protocol: &str) -> PathBuf {
     let at = bytes.windows(14).position(|w| w == b"damage me here").unwrap();
     bytes[at] ^= 1;
     std::fs::write(&log, bytes).unwrap();
-    log
 }
 
+/// With the hard state promises are forgotten, which nobody else remembers.
 #[tokio::test]
-async fn a_damaged_log_is_refused_with_file_and_offset() {
+async fn a_damaged_hard_state_is_refused_with_file_and_offset() {
     within(async {
-        let dir = tempfile::tempdir().unwrap();
-        let log = damaged(dir.path(), "zab").await;
-        let (code, err) = single(dir.path(), &["--protocol", "zab"]).await;
-        assert_eq!(code, Some(5), "{err}");
-        assert!(err.contains(&log.file_name().unwrap().to_string_lossy()[..]), "{err}");
-        assert!(err.contains("is damaged at byte"), "{err}");
+        for protocol in ["raft", "zab"] {
+            let dir = tempfile::tempdir().unwrap();
+            Node::start(dir.path(), &["--protocol", protocol]).await.stop().await;
+            let hard = dir.path().join("data/hard");
+            let mut bytes = std::fs::read(&hard).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&hard, bytes).unwrap();
+            let (code, err) = single(dir.path(), &["--protocol", protocol]).await;
+            assert_eq!(code, Some(5), "{err}");
+            assert!(err.contains("data/hard is damaged at byte"), "{err}");
+        }
     })
     .await;
 }
 
 /// Here nobody can help it, and it says what it waits for.
 #[tokio::test]
-async fn a_raft_node_whose_log_is_damaged_starts_and_does_not_lead_by_what_is_left() {
+async fn a_node_whose_log_is_damaged_starts_and_does_not_lead_by_what_is_left() {
     within(async {
-        let dir = tempfile::tempdir().unwrap();
-        damaged(dir.path(), "raft").await;
-        let node = Node::start(dir.path(), &[]).await;
-        let target = format!("raft://{}", node.ready["client"].as_str().unwrap());
-        let status = ctl(dir.path(), &["--target", &target, "status"]).await.jsons();
-        assert_eq!((&status[0]["phase"], &status[0]["leader"]), (&json!("mending"), &Value::Null));
-        node.stop().await;
+        for protocol in ["raft", "zab"] {
+            let dir = tempfile::tempdir().unwrap();
+            damaged(dir.path(), protocol).await;
+            let node = Node::start(dir.path(), &["--protocol", protocol]).await;
+            let target = format!("{protocol}://{}", node.ready["client"].as_str().unwrap());
+            let status = ctl(dir.path(), &["--target", &target, "status"]).await.jsons();
+            assert_eq!((&status[0]["phase"], &status[0]["leader"]), (&json!("mending"), &Value::Null));
+            node.stop().await;
+        }
     })
     .await;
 }

@@ -177,6 +177,7 @@ impl Stage {
             "damage" => {
                 let id = node()?;
                 let keep = args.take_key("keep").ok_or("up to which entry?")?.parse()?;
+                let keep = bed.node(id).disk.log_view(usize::MAX).at(keep).ok_or("there is no such entry")?;
                 if !bed.damage(id, keep) {
                     return Err("there is nothing to lose".into());
                 }

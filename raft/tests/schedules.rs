@@ -240,7 +240,7 @@ impl World {
             if self.victim == Some(id) && self.rng.between(0, 2) == 0 {
                 let log = self.bed.node(id).disk.log_view(usize::MAX);
                 let keep = self.rng.between(log.base().counter, log.last().counter + 1);
-                self.bed.damage(id, keep);
+                self.bed.damage(id, log.at(keep).unwrap());
             }
             self.bed.restart(id);
             self.boots.push(id);

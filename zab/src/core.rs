@@ -7,6 +7,7 @@
 //! A role ends by an error: its handlers return [`Outcome`], and [`GiveUp`] sends the node back to the election.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use common::entries::Entries;
 use common::log::LogView;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::election::Looking;
 use crate::invariants::guard;
+use crate::mend::marked;
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
 use crate::reconfig::may_stand;
 use crate::recovery::follower::Following;
@@ -31,12 +33,23 @@ use crate::transfer::{Designated, Handover};
 pub(crate) type Fx = Effects<Zab>;
 
 /// The two epochs, which must survive a restart. `accepted_epoch >= current_epoch` always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hard {
     /// The last epoch promised to a leader by ACKEPOCH (`f.p`); nothing of an earlier leader is accepted any more.
     pub accepted_epoch: u64,
     /// The last epoch whose NEWLEADER was acknowledged (`f.a`): the log was that epoch's history.
     pub current_epoch: u64,
+    /// This node lost entries that it had acknowledged, and is not counted for a promise: see [`mend`](crate::mend).
+    pub mending: bool,
+}
+
+/// Whether it is mending is mentioned only if it is.
+impl fmt::Debug for Hard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Hard");
+        out.field("accepted_epoch", &self.accepted_epoch).field("current_epoch", &self.current_epoch);
+        if self.mending { out.field("mending", &true).finish() } else { out.finish() }
+    }
 }
 
 /// The role is over, for this reason.
@@ -442,6 +455,7 @@ impl Protocol for Zab {
         if may_stand(&members, id) {
             hard.accepted_epoch = hard.accepted_epoch.max(last.epoch);
         }
+        hard.mending &= !mutant!("Z59");
         if last.epoch > hard.current_epoch {
             mark!("zab/core#new.history_without_its_epoch");
         }
@@ -487,7 +501,7 @@ impl Protocol for Zab {
         }
         // R11: a promise must not be behind what was acknowledged under it (ZOOKEEPER-2307).
         if self.me.hard.accepted_epoch < self.me.hard.current_epoch {
-            let Hard { accepted_epoch, current_epoch } = self.me.hard;
+            let Hard { accepted_epoch, current_epoch, .. } = self.me.hard;
             self.me.halt(format!("acceptedEpoch {accepted_epoch} is below currentEpoch {current_epoch}"), fx);
             refuse_all(&input, fx);
             return;
@@ -543,6 +557,14 @@ impl Protocol for Zab {
         (self.me.members.at(), self.me.members.now())
     }
 
+    fn mend(hard: Hard) -> Option<Hard> {
+        Some(marked(hard))
+    }
+
+    fn is_mending(&self) -> bool {
+        self.me.hard.mending
+    }
+
     fn leadership(&self) -> Leadership {
         let role = match &self.state {
             State::Leading(l) if l.established() => Role::Leading,
@@ -559,6 +581,7 @@ impl Protocol for Zab {
         let me = &self.me;
         let Leadership { role, leader, epoch } = self.leadership();
         let (phase, peers) = match &self.state {
+            State::Looking(_) if me.hard.mending => ("mending", Vec::new()),
             State::Looking(_) => ("election", Vec::new()),
             State::Following(f) => (f.phase(), Vec::new()),
             State::Leading(l) => (l.phase(), l.peers(me)),

@@ -32,7 +32,6 @@ use crate::broadcast::next_zxid;
 use crate::config::Config;
 use crate::core::{Fx, GiveUp, Local, Outcome, State, Zab};
 use crate::message::{Hex, Message, NodeState, Notification, Vote, better, history};
-use crate::reconfig::may_stand;
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
 
@@ -72,7 +71,7 @@ impl Local {
 
     /// Whether a vote may be taken over: for somebody this node can reach, if both vote, or may.
     fn eligible(&self, vote: Vote) -> bool {
-        let stands = may_stand(&self.members, self.id);
+        let stands = self.stands();
         if vote.leader == self.id {
             return stands && vote == self.own_vote();
         }
@@ -100,7 +99,10 @@ impl Local {
     fn converge(&mut self) -> bool {
         let before = self.note;
         // Who does not vote has none of its own, and keeps out of it unless it may have to.
-        let own = may_stand(&self.members, self.id).then(|| self.first_vote());
+        let own = self.stands().then(|| self.first_vote());
+        if self.hard.mending && own.is_none() {
+            return false;
+        }
         if own.is_none() && !self.looking_votes().any(|(_, vote)| self.eligible(vote)) {
             return false;
         }
@@ -213,7 +215,7 @@ impl Zab {
         fx.trace("zab/election#look", "Zab1.0 P0", || TraceBody::Set {
             s: vec![("phase", "election".into()), ("why", why.into())],
         });
-        if !self.me.at_rest() || !may_stand(&self.me.members, self.me.id) {
+        if !self.me.at_rest() || !self.me.stands() {
             self.me.announce(fx);
         }
         self.elect_again(fx);

@@ -15,6 +15,7 @@
 //! | `broadcast` | PROPOSAL, ACK, COMMIT | append, acknowledge, commit |
 //! | `read` | linearizable reads by a confirmed SYNC | read index |
 //! | `membership` | observers and INFORM | learners |
+//! | `mend` | starting without entries that were acknowledged | the same |
 //! | `transfer` | handing leadership over to a designated leader | TimeoutNow |
 //! | `reconfig` | changing the voters, both quorums until it is committed | joint consensus |
 //! | [`invariants`] | what must hold: in every state [`Zab::check`], between nodes [`ZabOracle`]; seeded bugs, marks | the same |
@@ -66,6 +67,7 @@ mod core;
 mod election;
 pub mod invariants;
 mod membership;
+mod mend;
 mod message;
 mod read;
 mod reconfig;

@@ -146,6 +146,8 @@ pub struct Info {
     pub current_epoch: u64,
     /// The end of its log. Its log does not change until the leader's DIFF, TRUNC or SNAP.
     pub last_zxid: Zxid,
+    /// It had more, and lost it (see [`mend`](crate::mend)).
+    pub mending: bool,
 }
 
 /// What nodes say to each other. Its [`Debug`](fmt::Debug) form is a line to read, with zxids as ZooKeeper prints them.
@@ -332,10 +334,11 @@ impl fmt::Debug for Message {
             }
             Self::FollowerInfo(i) | Self::ObserverInfo(i) => write!(
                 f,
-                " acceptedEpoch {} currentEpoch {} lastZxid {}",
+                " acceptedEpoch {} currentEpoch {} lastZxid {}{}",
                 i.accepted_epoch,
                 i.current_epoch,
-                Hex(i.last_zxid)
+                Hex(i.last_zxid),
+                if i.mending { " mending" } else { "" }
             ),
             Self::LeaderInfo { epoch, voter, .. } => {
                 write!(f, " epoch {epoch}{}", if *voter { "" } else { " to an observer" })
@@ -459,7 +462,7 @@ mod tests {
     /// Every kind of message, with something in it.
     fn examples() -> Vec<Message> {
         let run = Entries::new(z(3, 5), EntryKind::Command, Batch::from_payloads(&["ab", "", "c"])).unwrap();
-        let info = Info { attempt: 1, accepted_epoch: 4, current_epoch: 3, last_zxid: z(3, 4) };
+        let info = Info { attempt: 1, accepted_epoch: 4, current_epoch: 3, last_zxid: z(3, 4), mending: false };
         let vote = Vote { peer_epoch: 3, zxid: z(3, 4), votes: true, leader: NodeId(2) };
         let attempt = 7;
         vec![

@@ -229,7 +229,7 @@ fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
         config: Config::default(),
         seed: 1,
         now: Micros(0),
-        hard: zab::Hard { accepted_epoch: 1, current_epoch: 2 },
+        hard: zab::Hard { accepted_epoch: 1, current_epoch: 2, mending: false },
         snapshot: LogId::ZERO,
         log: common::log::LogView::new(LogId::ZERO, 1000),
     });

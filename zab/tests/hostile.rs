@@ -41,12 +41,15 @@ fn message() -> impl Strategy<Value = Message> {
         Just(NodeState::Observing)
     ];
     let info = || {
-        (0u64..4, epoch(), epoch(), zxid()).prop_map(|(attempt, accepted_epoch, current_epoch, last_zxid)| Info {
-            attempt,
-            accepted_epoch,
-            current_epoch,
-            last_zxid,
-        })
+        (0u64..4, epoch(), epoch(), zxid(), any::<bool>()).prop_map(
+            |(attempt, accepted_epoch, current_epoch, last_zxid, mending)| Info {
+                attempt,
+                accepted_epoch,
+                current_epoch,
+                last_zxid,
+                mending,
+            },
+        )
     };
     let chunk = (zxid(), 0u64..9, 0u64..9, 0usize..9).prop_map(|(snapshot, offset, total, n)| Chunk {
         snapshot,

@@ -61,7 +61,7 @@ impl Story {
                 let accepted_epoch = value(&mut args, "accepted")?.unwrap_or(0);
                 let current_epoch = value(&mut args, "current")?.unwrap_or(accepted_epoch);
                 let log: String = value(&mut args, "log")?.unwrap_or_default();
-                self.disks.push(Disk::with(Hard { accepted_epoch, current_epoch }, runs(&log)?));
+                self.disks.push(Disk::with(Hard { accepted_epoch, current_epoch, mending: false }, runs(&log)?));
                 return args.reject_next();
             }
             // cluster voters=N [observers=N] [batch=BYTES] [observers_max=N] [counter_max=N] [crashed=ID]
@@ -128,6 +128,13 @@ impl Story {
             "change" => bed.input(node(0)?, Input::Change { id, changes }),
             "transfer" => bed.input(node(0)?, Input::Transfer { id, to: node(1).ok() }),
             "crash" => bed.crash(node(0)?),
+            // damage n2 1.1: of a node that is down; what comes after is gone.
+            "damage" => {
+                let keep = runs(ids.get(1).ok_or("what is left?")?)?.last().map_or(LogId::ZERO, Entries::last);
+                if !bed.damage(node(0)?, keep) {
+                    return Err("nothing to damage".into());
+                }
+            }
             "restart" => bed.restart(node(0)?),
             "cut" => bed.cut(node(0)?, node(1)?, 0),
             "isolate" => bed.isolate(node(0)?),
@@ -223,5 +230,6 @@ story!(
     promise_above_the_leaders_epoch,
     members,
     members_crash,
+    mending,
     hand_over
 );

@@ -427,13 +427,12 @@ impl<P: Protocol> Testbed<P> {
         self.links.forget(id);
     }
 
-    /// Damage takes what follows the entry of this index from the durable log of a crashed node, and its storage finds it.
+    /// Damage takes what follows this entry from the durable log of a crashed node, and its storage finds it.
     /// False if there is nothing to take, or the protocol cannot go on from there.
-    pub fn damage(&mut self, id: NodeId, keep: u64) -> bool {
+    pub fn damage(&mut self, id: NodeId, keep: LogId) -> bool {
         let node = self.nodes.get_mut(&id).expect("the node exists");
         assert!(node.core.is_none(), "{id} runs");
-        let log = node.disk.log_view(usize::MAX);
-        let damaged = log.at(keep).is_some_and(|keep| node.disk.damage(keep));
+        let damaged = node.disk.damage(keep);
         if damaged {
             self.say(|| format!("{id} loses what follows {keep} in its log"));
         }

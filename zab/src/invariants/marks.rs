@@ -62,6 +62,7 @@ pub const MARKS: &[&str] = &[
     "zab/recovery#on_ack_epoch.already_accepted",
     "zab/recovery#on_ack_epoch.late",
     "zab/recovery#on_disk.epoch_known",
+    "zab/recovery#on_disk.healed",
     "zab/recovery#on_early_commit.held",
     "zab/recovery#on_early_commit.history",
     "zab/recovery#on_info.ahead",

@@ -11,6 +11,7 @@
 //! learner's stream.
 
 mod marks;
+mod mend;
 mod mutants;
 mod oracle;
 mod subject;
@@ -27,7 +28,6 @@ use common::types::Member;
 
 use crate::core::{Local, State, Zab};
 use crate::message::{NodeState, Zxid, fits, history};
-use crate::reconfig::may_stand;
 use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress, Stage as LeaderStage};
 
@@ -91,9 +91,7 @@ fn guard_looking(me: &Local) -> Check {
     rule("C-VOW: the vote is for a history at least as good as one's own", {
         me.note.vote.is_none_or(|v| history(v, me.own_vote()) != Ordering::Less)
     })?;
-    rule("an observer does not vote for itself", {
-        may_stand(&me.members, me.id) || me.note.vote.is_none_or(|v| v.leader != me.id)
-    })
+    rule("an observer does not vote for itself", me.stands() || me.note.vote.is_none_or(|v| v.leader != me.id))
 }
 
 fn guard_following(me: &Local, f: &Following) -> Check {
@@ -123,7 +121,7 @@ fn guard_following(me: &Local, f: &Following) -> Check {
 
 fn guard_leading(me: &Local, l: &Leading) -> Check {
     rule("LEADING says so", me.note.state == NodeState::Leading && me.note.vote.is_some_and(|v| v.leader == me.id))?;
-    rule("an observer does not lead", may_stand(&me.members, me.id))?;
+    rule("an observer, or one that is mending, does not lead", me.stands())?;
     rule("C-VOW: R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;

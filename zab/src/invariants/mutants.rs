@@ -116,6 +116,10 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z54", "a leader that was removed leads on", "ZooKeeper reconfig", "L4"),
     rule("Z55", "leadership is handed to one that does not have everything", "Raft thesis, 3.10", "L5"),
     rule("Z56", "a transfer is never given up", "Raft thesis, 3.10", "L2"),
+    rule("Z57", "who is mending votes", "Alagappan et al., FAST 2018", "Z-MEND"),
+    rule("Z58", "the promise of who is mending is counted", "Alagappan et al., FAST 2018", "Z-PI"),
+    rule("Z59", "who is mending forgets it with the next start", "Alagappan et al., FAST 2018", "Z-MEND"),
+    rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
 ];
 
 #[cfg(test)]

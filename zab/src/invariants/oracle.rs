@@ -19,6 +19,7 @@
 //! | Z-PFX | prefix consistency, global primary order: every log, in memory and on disk, is a prefix of the history of an epoch, epochs ascending |
 //! | Z-ZXID | a counter does not pass the last one of its epoch, nor run into the next |
 //! | Z-CONF | a node goes by the last membership in its log; memberships follow each other so that their quorums share a node, each after the one before it was delivered |
+//! | Z-MEND | who lost entries is counted for nothing before it is healed; in `mend` |
 //! | Z-NBT | a state of a node that should not be there; see [`Zab::check`](crate::Zab::check) |
 //! | C-VOW | what a message says of its sender is on the sender's disk when it leaves; in `vows` |
 
@@ -32,6 +33,7 @@ use common::sim::subject::{Oracle, Violation};
 use common::sim::truth::{Ids, Truth};
 use common::types::{Member, Micros, NodeId};
 
+use super::mend;
 use super::vows::Vows;
 use crate::core::{Hard, State, Zab};
 use crate::message::{Message, Zxid};
@@ -116,7 +118,7 @@ impl Oracle<Zab> for ZabOracle {
             let what = format!("{node} starts with {} delivered, which was not", core.me.committed);
             return Err(Violation::new("Z-AGR", what));
         }
-        disk.and(log)
+        disk.and(log).and(mend::booted(core, truth))
     }
 
     fn crashed(&mut self, node: NodeId) {
@@ -159,7 +161,7 @@ impl Oracle<Zab> for ZabOracle {
             _ => Ok(()),
         };
         let vow = self.vows.sends(from, to, message, truth);
-        begun.and(vow)
+        begun.and(vow).and(mend::sends(from, message, truth))
     }
 }
 
@@ -211,7 +213,7 @@ impl ZabOracle {
         }
         // A follower may have gone on to a later epoch since it acknowledged, and kept this history.
         let has =
-            |v| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.hard.current_epoch >= l.epoch && t.has(parent));
+            |v| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.hard.current_epoch >= l.epoch && t.had(parent));
         let known = is_committed(&self.delivered);
         if begins && !self.memberships.of(view(core, &known)).configuration.is_quorum(has) {
             let what = format!("{node} leads epoch {}: no quorum has it and {parent} on disk", l.epoch);
@@ -270,6 +272,7 @@ impl ZabOracle {
                 return Err(Violation::new("Z-EPOCH", format!("{node} has {hard:?} on disk")));
             }
             let history = self.reigns.get(&hard.current_epoch).map(|r| r.parent);
+            mend::saved(node, before, truth, history)?;
             if hard.current_epoch > before.current_epoch && !history.is_some_and(|h| truth.has(h)) {
                 let what =
                     format!("{node} has {hard:?} on disk, whose history ends at {history:?}, and {}", end(truth));
@@ -331,7 +334,7 @@ impl ZabOracle {
             return Err(Violation::new("Z-AGR", format!("{node} delivers {upto} without {last}")));
         };
         let mut found = Ok(());
-        let has = |v, id| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.has(id));
+        let has = |v, id| truth_of(truths, v).is_some_and(|t: &Truth<Hard>| t.had(id));
         let quorum = self.memberships.commits(view(core, &is_committed(&self.delivered)), ended, has);
         if !quorum {
             found = Err(Violation::new("Z-DUR", format!("{node} delivers {upto}, which no quorum has on disk")));

@@ -18,8 +18,8 @@ impl Subject for Zab {
 
     fn oracles() -> &'static [&'static str] {
         &[
-            "Z-AGR", "Z-CONF", "Z-DUR", "Z-EPOCH", "Z-INIT", "Z-INT", "Z-LEAD", "Z-LPO", "Z-NBT", "Z-PFX", "Z-PI",
-            "Z-ZXID",
+            "Z-AGR", "Z-CONF", "Z-DUR", "Z-EPOCH", "Z-INIT", "Z-INT", "Z-LEAD", "Z-LPO", "Z-MEND", "Z-NBT", "Z-PFX",
+            "Z-PI", "Z-ZXID",
         ]
     }
 

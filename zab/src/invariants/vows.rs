@@ -73,14 +73,15 @@ impl Vows {
         match message {
             Message::Notification(n) => vow(true_vote(from, n, truth)),
             Message::FollowerInfo(info) | Message::ObserverInfo(info) => {
-                let Info { attempt, accepted_epoch, current_epoch, last_zxid } = *info;
+                let Info { attempt, accepted_epoch, current_epoch, last_zxid, mending } = *info;
                 let observer = matches!(message, Message::ObserverInfo(_));
                 let begun = Attempt { number: attempt, epoch: 0, history: last_zxid, new_leader: false, observer };
                 self.0.insert((to, from), begun);
                 // R12: entries of an epoch prove the promise for it.
                 let accepted = hard.accepted_epoch == accepted_epoch
                     || (hard.accepted_epoch < accepted_epoch && accepted_epoch == last_zxid.epoch);
-                vow(accepted && hard.current_epoch == current_epoch && end(truth) == last_zxid)
+                let same = (hard.current_epoch, hard.mending) == (current_epoch, mending);
+                vow(accepted && same && end(truth) == last_zxid)
             }
             Message::LeaderInfo { attempt, epoch, voter } => {
                 if let Some(a) = self.attempt(from, to, *attempt) {

@@ -84,6 +84,7 @@ impl Following {
             accepted_epoch: me.hard.accepted_epoch,
             current_epoch: me.hard.current_epoch,
             last_zxid: me.log.last(),
+            mending: me.hard.mending,
         };
         let voter = may_stand(&me.members, me.id);
         me.note_following(vote, voter);
@@ -284,15 +285,17 @@ impl Following {
             // no disk (ZOOKEEPER-3911, 4646).
             Stage::History if me.at_rest() => {
                 self.report(me, 0, fx);
-                if me.hard.current_epoch == self.epoch || mutant!("Z17") {
+                if (me.hard.current_epoch == self.epoch && !me.hard.mending) || mutant!("Z17") {
                     fx.mark("zab/recovery#on_disk.epoch_known");
                     self.ack_new_leader(me, fx);
                 } else {
                     // (c) Only then the epoch: a node that crashed with the epoch and without the history would win the
                     // next election with less than was committed (ZOOKEEPER-4643, 4785).
                     self.enter(Stage::Epoch, fx);
-                    let accepted_epoch = me.hard.accepted_epoch.max(self.epoch);
-                    me.save(Hard { accepted_epoch, current_epoch: self.epoch }, fx);
+                    if me.hard.mending {
+                        fx.mark("zab/recovery#on_disk.healed");
+                    }
+                    me.save(me.epoch_reached(self.epoch), fx);
                 }
             }
             // (d) Only when the epoch is durable the ACK (ZOOKEEPER-1282).
@@ -314,8 +317,11 @@ impl Following {
             return Err(self.broke(me, "an unexpected DIFF", fx));
         }
         self.enter(Stage::Syncing, fx);
+        if mutant!("Z60") && me.hard.mending {
+            me.save(Hard { mending: false, ..me.hard }, fx);
+        }
         if mutant!("Z03") {
-            me.save(Hard { accepted_epoch: me.hard.accepted_epoch.max(self.epoch), current_epoch: self.epoch }, fx);
+            me.save(me.epoch_reached(self.epoch), fx);
         }
         Ok(())
     }
@@ -461,7 +467,7 @@ impl Following {
         }
         self.enter(Stage::History, fx);
         if mutant!("Z04") {
-            me.save(Hard { accepted_epoch: me.hard.accepted_epoch.max(epoch), current_epoch: epoch }, fx);
+            me.save(me.epoch_reached(epoch), fx);
             self.ack_new_leader(me, fx);
             return Ok(());
         }

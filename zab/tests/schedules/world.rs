@@ -45,6 +45,8 @@ struct World {
     answered: BTreeMap<NodeId, usize>,
     proposals: u64,
     orders: u64,
+    /// Whose disk loses what it had, now and then: one node only, or nothing would be promised.
+    victim: Option<NodeId>,
     /// How many messages of a link arrive together: slow networks have more in flight when something breaks.
     pace: u64,
     /// A node to which nearly nothing gets through for a while: it goes on in a world that has passed.
@@ -57,6 +59,8 @@ impl World {
         let mut rng = Rng::new(seed);
         let voters = [3, 3, 3, 4, 5][rng.between(0, 5) as usize];
         let observers = rng.between(0, 3);
+        // Apart, so that the other schedules stay what they are.
+        let victim = (Rng::new(seed ^ 0xDA4A).between(0, 4) == 0).then_some(NodeId(1));
         let pace = [2, 3, 8][rng.between(0, 3) as usize];
         let config = Config {
             sync_window_bytes: 200,
@@ -89,6 +93,7 @@ impl World {
             answered: BTreeMap::new(),
             proposals: 0,
             orders: 0,
+            victim,
             pace,
             deaf: None,
             seen: Seen::default(),
@@ -135,7 +140,7 @@ impl World {
             }
             640..740 => {
                 let long = self.rng.between(0, 20) == 0;
-                let span = self.rng.between(0, if long { 200_000 } else { 4_000 });
+                let span = self.rng.between(0, if long { 400_000 } else { 4_000 });
                 let now = self.bed.now().after(Micros(span));
                 self.bed.set_now(now);
                 if self.runs(id) && self.bed.core(id).wake_at().is_some_and(|at| at <= now) {
@@ -155,7 +160,7 @@ impl World {
             940..948 if self.runs(id) && self.bed.core(id).status().durable >= self.bed.node(id).applied => {
                 self.bed.snapshot(id, self.rng.between(0, 6));
             }
-            948..952 => self.change_members()?,
+            948..952 if self.victim.is_none() => self.change_members()?,
             952..954 => {
                 if let Some(leader) = self.bed.leader() {
                     self.orders += 1;
@@ -240,6 +245,12 @@ impl World {
     fn start(&mut self, id: NodeId) -> Check {
         if self.runs(id) {
             return Ok(());
+        }
+        if self.victim == Some(id) && self.rng.between(0, 2) == 0 {
+            let log = self.bed.node(id).disk.log_view(usize::MAX);
+            let n = self.rng.between(0, log.count(log.base(), log.last()) + 1);
+            let keep = (0..n).fold(log.base(), |at, _| log.next(at).unwrap());
+            self.bed.damage(id, keep);
         }
         self.bed.restart(id);
         self.look(id);
