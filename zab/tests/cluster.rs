@@ -1,7 +1,6 @@
 //! Whole ensembles over the testbed: limits, silence, broken links.
 
 use bytes::Bytes;
-use common::codec::Message as _;
 use common::protocol::{Input, Protocol, Refusal};
 use common::testbed::{Testbed, agree};
 use common::types::{LogId, Micros, NodeId, Role};
@@ -220,8 +219,7 @@ fn a_damaged_snapshot_changes_nothing_and_another_attempt_succeeds() {
 }
 
 #[test]
-fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
-    let mut bed = bed(1, 0, Config::default());
+fn epochs_in_the_wrong_order_halt_a_node() {
     let mut fx = common::protocol::Effects::default();
     let mut alone = Zab::new(common::protocol::Boot {
         id: N(1),
@@ -235,6 +233,27 @@ fn transfer_is_not_offered_and_kinds_are_the_fields_own() {
     });
     alone.step(Micros(0), Input::Tick, &mut fx);
     assert!(matches!(fx.as_slice(), [common::protocol::Effect::Halt(why)] if why.contains("acceptedEpoch 1")));
-    bed.input(N(1), Input::Transfer { id: 1, to: None });
-    assert_eq!(zab::Message::UpToDate { attempt: 1, zxid: LogId::ZERO }.kind(), "UPTODATE");
+}
+
+/// Each kind of refusal says why.
+#[test]
+fn leadership_is_handed_to_a_voter_that_is_level_and_to_nobody_else() {
+    let mut bed = bed(3, 1, Config::default());
+    bed.settle();
+    bed.start_transcript();
+    for (id, to) in [(1, Some(4)), (2, Some(9)), (3, Some(3))] {
+        bed.input(N(3), Input::Transfer { id, to: to.map(N) });
+    }
+    bed.input(N(1), Input::Transfer { id: 4, to: None });
+    let said = bed.take_transcript();
+    for why in ["n4 is not a voter", "n9 is not a voter", "n3 leads already", "this node does not lead, n3 does"] {
+        assert!(said.contains(why), "{said}");
+    }
+    bed.cut(N(3), N(2), 0);
+    bed.settle();
+    bed.input(N(3), Input::Transfer { id: 5, to: Some(N(2)) });
+    assert!(bed.take_transcript().contains("there is no session with n2"));
+    bed.input(N(3), Input::Transfer { id: 6, to: None });
+    bed.advance(ms(200));
+    assert!(bed.take_transcript().contains("transfer 6 is over: n1 leads"));
 }
