@@ -6,7 +6,7 @@ mod members;
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::types::NodeId;
 use serde_json::{Value, json};

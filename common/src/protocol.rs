@@ -90,6 +90,18 @@ pub trait Protocol: Sized + Send + 'static {
     }
 }
 
+/// What the answer to a read barrier may rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// A quorum that was asked whether the leader still leads.
+    #[default]
+    Quorum,
+    /// The clocks: a leader may answer by its lease, if the protocol has such a thing and its configuration allows it.
+    Clocks,
+    /// The leader's word that it is one, if the protocol has such a thing: linearizable only as long as it is right.
+    Leader,
+}
+
 /// Who leads, as one node sees it. Whenever any of it changes, what was asked of the former leader is in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leadership {
@@ -157,9 +169,8 @@ pub enum Input<M> {
     ReadBarrier {
         /// The caller's number for it.
         id: u64,
-        /// The caller trusts the clocks: a leader may answer by its lease, if the protocol has such a thing and its
-        /// configuration says how far clocks can be trusted. Otherwise it is answered as if this were false.
-        lease: bool,
+        /// What the answer may rest on.
+        trust: Trust,
     },
     /// Hand leadership over, to `to` or to the best follower. Answered, now or when it is over, by
     /// [`Effect::TransferAnswer`] with the same number.

@@ -9,7 +9,7 @@ use std::fmt;
 use common::log::LogView;
 use common::membership::{Members, Membership};
 use common::mutant;
-use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol};
+use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Trust};
 use common::rng::Rng;
 use common::status::Status;
 use common::types::{LogId, Micros, NodeId, Role};
@@ -291,7 +291,7 @@ impl Protocol for Raft {
             Input::PeerDown { peer } => self.peer_down(peer, fx),
             Input::Message { from, message } => self.receive(from, message, fx),
             Input::Propose { batch } => self.propose(batch, fx),
-            Input::ReadBarrier { id, lease } => self.read_barrier(id, lease, fx),
+            Input::ReadBarrier { id, trust } => self.read_barrier(id, trust == Trust::Clocks, fx),
             Input::Transfer { id, to } => self.transfer(id, to, fx),
             Input::Change { id, changes } => self.change(id, &changes, fx),
             Input::Durable { upto } => self.durable(upto, fx),

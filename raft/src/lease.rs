@@ -112,7 +112,7 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use common::protocol::Input;
+    use common::protocol::{Input, Trust};
     use common::types::Member;
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
 
     /// Whether a read is answered at once. One that is not waits for a round, which is left unanswered.
     fn reads(lab: &mut Lab) -> bool {
-        let said = lab.step(Input::ReadBarrier { id: 1, lease: true });
+        let said = lab.step(Input::ReadBarrier { id: 1, trust: Trust::Clocks });
         said.contains(&format!("read 1 at {}", lab.raft.committed))
     }
 
@@ -167,7 +167,9 @@ mod tests {
         assert!(reads(&mut lab));
         lab.now = lab.now.after(Micros(1));
         assert!(!reads(&mut lab), "160 ms after the heartbeat");
-        assert!(!lab.step(Input::ReadBarrier { id: 2, lease: false }).iter().any(|l| l.starts_with("read 2 at")));
+        assert!(
+            !lab.step(Input::ReadBarrier { id: 2, trust: Trust::Quorum }).iter().any(|l| l.starts_with("read 2 at"))
+        );
     }
 
     #[test]

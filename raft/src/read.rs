@@ -257,7 +257,7 @@ impl Raft {
 
 #[cfg(test)]
 mod tests {
-    use common::protocol::Input;
+    use common::protocol::{Input, Trust};
     use common::types::Member;
 
     use super::*;
@@ -266,7 +266,7 @@ mod tests {
     use crate::testing::{A, B, C, Lab, OBSERVER, id, log_of};
 
     fn read(lab: &mut Lab, id: u64) -> Vec<String> {
-        lab.step(Input::ReadBarrier { id, lease: false })
+        lab.step(Input::ReadBarrier { id, trust: Trust::Quorum })
     }
 
     fn answer(lab: &mut Lab, from: NodeId, round: u64) -> Vec<String> {

@@ -28,7 +28,7 @@ use std::fmt::Write as _;
 
 use common::entries::{Batch, Entries, EntryKind};
 use common::membership::MemberChange;
-use common::protocol::{Input, Protocol};
+use common::protocol::{Input, Protocol, Trust};
 use common::quorum::{Change, Voters};
 use common::sim::subject::Oracle as _;
 use common::testbed::{Disk, Testbed};
@@ -135,11 +135,11 @@ impl Stage {
             }
             "read" => {
                 self.reads += 1;
-                bed.input(node()?, Input::ReadBarrier { id: self.reads, lease: false });
+                bed.input(node()?, Input::ReadBarrier { id: self.reads, trust: Trust::Quorum });
             }
             "lease" => {
                 self.reads += 1;
-                bed.input(node()?, Input::ReadBarrier { id: self.reads, lease: true });
+                bed.input(node()?, Input::ReadBarrier { id: self.reads, trust: Trust::Clocks });
             }
             "transfer" => {
                 self.transfers += 1;

@@ -6,7 +6,7 @@ use common::codec::Payload;
 use common::entries::{Batch, Entries, EntryKind};
 use common::log::LogView;
 use common::membership::Membership;
-use common::protocol::{Boot, Chunk, Effect, Effects, Input, Protocol};
+use common::protocol::{Boot, Chunk, Effect, Effects, Input, Protocol, Trust};
 use common::types::{LogId, Member, Micros, NodeId};
 use proptest::prelude::*;
 use raft::{Answer, Config, Hard, Message, Raft};
@@ -90,6 +90,10 @@ fn peer() -> impl Strategy<Value = NodeId> {
     (1u64..6).prop_map(NodeId)
 }
 
+fn trust() -> impl Strategy<Value = Trust> {
+    prop_oneof![Just(Trust::Quorum), Just(Trust::Clocks), Just(Trust::Leader)]
+}
+
 fn input() -> impl Strategy<Value = (Input<Message>, u64)> {
     let member = prop_oneof![3 => Just(Member::Voter), 1 => Just(Member::Observer)];
     let input = prop_oneof![
@@ -98,7 +102,7 @@ fn input() -> impl Strategy<Value = (Input<Message>, u64)> {
         1 => peer().prop_map(|peer| Input::PeerDown { peer }),
         20 => (peer(), message()).prop_map(|(from, message)| Input::Message { from, message }),
         2 => (0usize..3).prop_map(|n| Input::Propose { batch: Batch::from_payloads(&vec!["y"; n]) }),
-        1 => (number(), any::<bool>()).prop_map(|(id, lease)| Input::ReadBarrier { id, lease }),
+        1 => (number(), trust()).prop_map(|(id, trust)| Input::ReadBarrier { id, trust }),
         1 => (number(), proptest::option::of(peer())).prop_map(|(id, to)| Input::Transfer { id, to }),
         3 => log_id().prop_map(|upto| Input::Durable { upto }),
         6 => Just(Input::HardSaved),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use common::membership::MemberChange;
-use common::protocol::{Input, Protocol};
+use common::protocol::{Input, Protocol, Trust};
 use common::quorum::{Change, Voters};
 use common::rng::Rng;
 use common::sim::subject::{Oracle as _, Subject};
@@ -113,8 +113,8 @@ impl World {
             900..972 if self.runs(a) => {
                 self.reads += 1;
                 self.asked.insert((a, self.reads), self.oracle.committed().len() as u64);
-                let lease = self.rng.between(0, 2) == 0;
-                self.bed.input(a, Input::ReadBarrier { id: self.reads, lease });
+                let trust = if self.rng.between(0, 2) == 0 { Trust::Clocks } else { Trust::Quorum };
+                self.bed.input(a, Input::ReadBarrier { id: self.reads, trust });
             }
             972..976 if self.victim.is_none() => self.change_members(),
             976..980 if self.runs(a) => {

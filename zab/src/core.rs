@@ -303,8 +303,8 @@ impl Zab {
                 fx.push(Effect::Refused(Refusal::NotLeader { leader: self.leader() }));
                 Ok(())
             }
-            Input::ReadBarrier { id, .. } => {
-                self.on_read(id, fx);
+            Input::ReadBarrier { id, trust } => {
+                self.on_read(id, trust, fx);
                 Ok(())
             }
             Input::Transfer { id, to } => {

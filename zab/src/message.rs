@@ -266,6 +266,8 @@ pub enum Message {
         attempt: u64,
         /// The learner's number for it.
         token: u64,
+        /// As ZooKeeper does it: without asking a quorum.
+        plain: bool,
     },
     /// The answer to a REQUEST.
     Sync {
@@ -273,7 +275,9 @@ pub enum Message {
         attempt: u64,
         /// As asked.
         token: u64,
-        /// The leader's commit point, confirmed by a quorum after the request arrived.
+        /// Likewise.
+        plain: bool,
+        /// The leader's commit point; unless it is plain, confirmed by a quorum after the request arrived.
         zxid: Zxid,
     },
     /// The leader gives up; vote for this one (see [`transfer`](crate::transfer)).
@@ -359,7 +363,9 @@ impl fmt::Debug for Message {
             Self::Proposal { entries, .. } | Self::Inform { entries, .. } => run(f, entries),
             Self::Ping { round, .. } => write!(f, " round {round}"),
             Self::Request { token, .. } => write!(f, " sync {token}"),
-            Self::Sync { token, zxid, .. } => write!(f, " {token} at {}", Hex(*zxid)),
+            Self::Sync { token, plain, zxid, .. } => {
+                write!(f, " {token}{} at {}", if *plain { " plain" } else { "" }, Hex(*zxid))
+            }
             Self::HandOver { to, zxid, .. } => write!(f, " to {to}, who has {}", Hex(*zxid)),
         }
     }
@@ -496,8 +502,8 @@ mod tests {
             Message::Commit { attempt, zxid: z(3, 7) },
             Message::Inform { attempt, entries: run.into() },
             Message::Ping { attempt, round: 2 },
-            Message::Request { attempt, token: 3 },
-            Message::Sync { attempt, token: 3, zxid: z(3, 7) },
+            Message::Request { attempt, token: 3, plain: false },
+            Message::Sync { attempt, token: 3, plain: true, zxid: z(3, 7) },
         ]
     }
 

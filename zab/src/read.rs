@@ -9,12 +9,15 @@
 //! Only nodes that acknowledged NEWLEADER are counted: one that is still in discovery may have promised a later epoch
 //! before it came here.
 //!
+//! ZooKeeper's own `sync` is there as well, for whoever asks for it ([`Trust::Leader`]): the leader answers at once with its
+//! commit point. It goes the same way, as a *plain* REQUEST.
+//!
 //! Reads are batched: one round serves all that came before it began, and a learner has one REQUEST under way for all
 //! its readers. The number of waiting reads is limited; more are refused as busy.
 
 use common::entries::Entries;
 use common::mutant;
-use common::protocol::{Effect, Refusal};
+use common::protocol::{Effect, Refusal, Trust};
 use common::types::NodeId;
 
 use crate::core::{Fx, Local, Outcome, State, Zab};
@@ -67,28 +70,40 @@ pub(crate) struct LearnerReads {
 }
 
 impl LearnerReads {
+    /// Takes out all who wait.
+    fn all(&mut self) -> impl Iterator<Item = u64> + '_ {
+        self.asked.drain(..).chain(self.next.drain(..))
+    }
+}
+
+impl LearnerReads {
     pub(crate) fn len(&self) -> usize {
         self.next.len() + self.asked.len()
     }
 }
 
 impl Zab {
-    pub(crate) fn on_read(&mut self, id: u64, fx: &mut Fx) {
+    pub(crate) fn on_read(&mut self, id: u64, trust: Trust, fx: &mut Fx) {
         let leader = self.leader();
         let max = self.me.config.reads_max;
+        let plain = trust == Trust::Leader;
         let refusal = match &mut self.state {
+            State::Leading(l) if l.established() && plain => {
+                fx.mark("zab/read#on_read.plain");
+                return fx.push(Effect::ReadReady { id, at: self.me.committed });
+            }
             State::Leading(l) if l.established() && l.reads.len() < max => {
                 l.reads.next.push(Reader::Here(id));
                 l.begin_reads(&self.me, fx);
                 return;
             }
-            State::Following(f) if f.in_broadcast() && f.reads.len() < max => {
+            State::Following(f) if f.in_broadcast() && f.reads.len() + f.syncs.len() < max => {
                 if mutant!("Z38") {
                     fx.push(Effect::ReadReady { id, at: self.me.committed });
                     return;
                 }
-                f.reads.next.push(id);
-                f.request(fx);
+                f.waiting(plain).next.push(id);
+                f.request(plain, fx);
                 return;
             }
             State::Looking(_) if mutant!("Z30") => {
@@ -107,7 +122,7 @@ impl Zab {
     pub(crate) fn fail_reads(&mut self, fx: &mut Fx) {
         let waiting = match &self.state {
             State::Leading(l) => l.reads.len(),
-            State::Following(f) => f.reads.len(),
+            State::Following(f) => f.reads.len() + f.syncs.len(),
             State::Looking(_) => 0,
         };
         if waiting > 0 {
@@ -122,7 +137,7 @@ impl Zab {
                     }
                 }
             }
-            State::Following(f) => f.reads.asked.drain(..).chain(f.reads.next.drain(..)).for_each(fail),
+            State::Following(f) => f.reads.all().chain(f.syncs.all()).for_each(fail),
             State::Looking(_) => {}
         }
     }
@@ -158,7 +173,9 @@ impl Leading {
         for reader in self.reads.asked.drain(..) {
             match reader {
                 Reader::Here(id) => fx.push(Effect::ReadReady { id, at }),
-                Reader::Peer { id, attempt, token } => fx.send(id, Message::Sync { attempt, token, zxid: at }),
+                Reader::Peer { id, attempt, token } => {
+                    fx.send(id, Message::Sync { attempt, token, plain: false, zxid: at });
+                }
             }
         }
         self.begin_reads(me, fx);
@@ -175,12 +192,23 @@ impl Leading {
     }
 
     /// REQUEST: a learner wants the commit point.
-    pub(crate) fn on_request(&mut self, me: &mut Local, from: NodeId, token: u64, fx: &mut Fx) -> Outcome {
+    pub(crate) fn on_request(
+        &mut self,
+        me: &mut Local,
+        from: NodeId,
+        (token, plain): (u64, bool),
+        fx: &mut Fx,
+    ) -> Outcome {
         let Some(l) = self.learners.get(&from) else { return Ok(()) };
         if !self.established() || l.progress != Progress::Synced {
             return self.broke(me, from, "REQUEST before UPTODATE", fx);
         }
         fx.mark("zab/read#on_request");
+        if plain {
+            // COMMIT or INFORM of that has left before.
+            fx.send(from, Message::Sync { attempt: l.info.attempt, token, plain, zxid: me.committed });
+            return Ok(());
+        }
         // A learner has one under way, so each adds at most one.
         self.reads.next.push(Reader::Peer { id: from, attempt: l.info.attempt, token });
         if self.reads.len() > me.config.reads_max + self.learners.len() * 2 {
@@ -192,25 +220,33 @@ impl Leading {
 }
 
 impl Following {
-    fn request(&mut self, fx: &mut Fx) {
-        if self.reads.asked.is_empty() && !self.reads.next.is_empty() {
-            std::mem::swap(&mut self.reads.asked, &mut self.reads.next);
-            self.reads.token += 1;
-            fx.send(self.leader, Message::Request { attempt: self.attempt, token: self.reads.token });
+    /// Those who wait for a SYNC, confirmed or plain.
+    fn waiting(&mut self, plain: bool) -> &mut LearnerReads {
+        if plain { &mut self.syncs } else { &mut self.reads }
+    }
+
+    fn request(&mut self, plain: bool, fx: &mut Fx) {
+        let reads = self.waiting(plain);
+        if reads.asked.is_empty() && !reads.next.is_empty() {
+            std::mem::swap(&mut reads.asked, &mut reads.next);
+            reads.token += 1;
+            let token = reads.token;
+            fx.send(self.leader, Message::Request { attempt: self.attempt, token, plain });
         }
     }
 
     /// SYNC: the commit point for the readers of this REQUEST.
-    pub(crate) fn on_sync(&mut self, me: &mut Local, token: u64, zxid: Zxid, fx: &mut Fx) -> Outcome {
+    pub(crate) fn on_sync(&mut self, me: &mut Local, (token, plain): (u64, bool), zxid: Zxid, fx: &mut Fx) -> Outcome {
         // COMMIT or INFORM of it came before, in the same session.
-        if token != self.reads.token || self.reads.asked.is_empty() || zxid > me.committed {
+        let reads = self.waiting(plain);
+        if token != reads.token || reads.asked.is_empty() || zxid > me.committed {
             return Err(self.broke(me, "SYNC of what was not asked, or before its COMMIT", fx));
         }
         fx.mark("zab/read#on_sync");
-        for id in self.reads.asked.drain(..) {
+        for id in self.waiting(plain).asked.drain(..) {
             fx.push(Effect::ReadReady { id, at: zxid });
         }
-        self.request(fx);
+        self.request(plain, fx);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Whole ensembles over the testbed: limits, silence, broken links.
 
 use bytes::Bytes;
-use common::protocol::{Input, Protocol, Refusal};
+use common::protocol::{Input, Protocol, Refusal, Trust};
 use common::testbed::{Testbed, agree};
 use common::types::{LogId, Micros, NodeId, Role};
 use zab::{Config, Zab};
@@ -51,7 +51,7 @@ fn an_election_takes_no_time_when_nothing_is_waited_for() {
 fn one_node_is_an_ensemble() {
     let mut bed = bed(1, 0, Config::default());
     bed.propose(N(1), &["a"]).unwrap();
-    bed.input(N(1), Input::ReadBarrier { id: 7, lease: false });
+    bed.input(N(1), Input::ReadBarrier { id: 7, trust: Trust::Quorum });
     bed.settle();
     assert_eq!(bed.node(N(1)).history, [(LogId::new(1, 1), Bytes::from("a"))]);
     bed.crash(N(1));
@@ -174,7 +174,7 @@ fn reads_are_bounded_and_every_one_is_answered_once() {
     let mut bed = bed(3, 1, Config { reads_max: 4, ..Config::default() });
     for node in [1, 3, 4] {
         for read in 0..6 {
-            bed.input(N(node), Input::ReadBarrier { id: read, lease: false });
+            bed.input(N(node), Input::ReadBarrier { id: read, trust: Trust::Quorum });
         }
     }
     bed.settle();

@@ -84,8 +84,17 @@ fn message() -> impl Strategy<Value = Message> {
         (attempt.clone(), zxid()).prop_map(|(attempt, zxid)| Message::Commit { attempt, zxid }),
         (attempt.clone(), run()).prop_map(|(attempt, e)| Message::Inform { attempt, entries: e.into() }),
         (attempt.clone(), 0u64..9).prop_map(|(attempt, round)| Message::Ping { attempt, round }),
-        (attempt.clone(), 0u64..3).prop_map(|(attempt, token)| Message::Request { attempt, token }),
-        (attempt.clone(), 0u64..3, zxid()).prop_map(|(attempt, token, zxid)| Message::Sync { attempt, token, zxid }),
+        (attempt.clone(), 0u64..3, any::<bool>()).prop_map(|(attempt, token, plain)| Message::Request {
+            attempt,
+            token,
+            plain
+        }),
+        (attempt.clone(), 0u64..3, any::<bool>(), zxid()).prop_map(|(attempt, token, plain, zxid)| Message::Sync {
+            attempt,
+            token,
+            plain,
+            zxid
+        }),
         (attempt, 0u64..6, zxid()).prop_map(|(attempt, to, zxid)| Message::HandOver { attempt, to: NodeId(to), zxid }),
     ]
 }

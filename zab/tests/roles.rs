@@ -80,7 +80,7 @@ fn what_a_leader_said_as_a_follower_means_nothing() {
         Message::Ack { attempt, zxid: LogId::new(11, 99) },
         Message::AckEpoch { attempt, current_epoch: 10, last_zxid: LogId::new(10, 5), already_accepted: false },
         Message::Received { attempt, weight: 197 },
-        Message::Request { attempt, token: 1 },
+        Message::Request { attempt, token: 1, plain: false },
     ];
     for message in stale {
         let shown = format!("{message:?}");

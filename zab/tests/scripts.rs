@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use common::entries::{Batch, Entries, EntryKind};
 use common::membership::MemberChange;
-use common::protocol::{Input, Protocol};
+use common::protocol::{Input, Protocol, Trust};
 use common::quorum::Change;
 use common::testbed::{Disk, Testbed, agree};
 use common::types::{LogId, Micros, NodeId};
@@ -121,8 +121,10 @@ impl Story {
                 Ok((first, last)) => writeln!(out, "accepted {}..={}", Hex(first), Hex(last))?,
                 Err(refusal) => writeln!(out, "refused: {refusal}")?,
             },
-            "read" => {
-                bed.input(node(0)?, Input::ReadBarrier { id: ids.get(1).ok_or("which read?")?.parse()?, lease: false });
+            // read n1 7: linearizable. sync n1 7: as ZooKeeper does it.
+            what @ ("read" | "sync") => {
+                let trust = if what == "sync" { Trust::Leader } else { Trust::Quorum };
+                bed.input(node(0)?, Input::ReadBarrier { id: ids.get(1).ok_or("which read?")?.parse()?, trust });
             }
             // change n3 voter=4 gone=2: n3 is asked to change who belongs. transfer n3 n1: to hand leadership over.
             "change" => bed.input(node(0)?, Input::Change { id, changes }),
@@ -223,6 +225,7 @@ story!(
     observer,
     lost_quorum,
     sync_read,
+    sync_plain,
     leader_crash_with_uncommitted_entries,
     joiner_of_a_running_ensemble,
     same_epoch_twice,

@@ -33,11 +33,12 @@ impl Show {
     }
 }
 
-pub(super) fn mode(local: bool, lease: bool) -> ReadMode {
-    match (local, lease) {
-        (true, _) => ReadMode::Local,
-        (false, true) => ReadMode::Lease,
-        (false, false) => ReadMode::Linearizable,
+pub(super) fn mode(local: bool, lease: bool, sync: bool) -> ReadMode {
+    match (local, lease, sync) {
+        (true, ..) => ReadMode::Local,
+        (false, true, _) => ReadMode::Lease,
+        (false, false, true) => ReadMode::Sync,
+        (false, false, false) => ReadMode::Linearizable,
     }
 }
 

@@ -94,6 +94,9 @@ enum Ask {
         /// Let the leader answer by its lease, if the nodes' settings say how far clocks can be trusted
         #[arg(long, conflicts_with = "local")]
         lease: bool,
+        /// Take the leader's word that it leads, as ZooKeeper's sync does: a deposed one may answer. Raft asks a quorum
+        #[arg(long, conflicts_with_all = ["local", "lease"])]
+        sync: bool,
         /// Print the value as it is: no escapes, no newline
         #[arg(long, conflicts_with_all = ["hex", "json"])]
         raw: bool,
@@ -139,6 +142,9 @@ enum Ask {
         /// Let the leader answer by its lease, as for `get`
         #[arg(long, conflicts_with = "local")]
         lease: bool,
+        /// Take the leader's word that it leads, as for `get`
+        #[arg(long, conflicts_with_all = ["local", "lease"])]
+        sync: bool,
         /// Prefix, keys and values are hexadecimal digits
         #[arg(long)]
         hex: bool,
@@ -191,9 +197,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
                 let value = data::value(value.as_deref(), file.as_deref(), *hex)?;
                 data::put(&args.link().await?, ui, &data::bytes(key, *hex)?, &value).await
             }
-            Ask::Get { key, local, lease, raw, hex } => {
+            Ask::Get { key, local, lease, sync, raw, hex } => {
                 let show = if *raw { data::Show::Raw } else { data::Show::line(*hex) };
-                data::get(&args.link().await?, ui, &data::bytes(key, *hex)?, data::mode(*local, *lease), show).await
+                data::get(&args.link().await?, ui, &data::bytes(key, *hex)?, data::mode(*local, *lease, *sync), show)
+                    .await
             }
             Ask::Delete { key, hex } => data::delete(&args.link().await?, ui, &data::bytes(key, *hex)?).await,
             Ask::Cas { key, value, expect, hex, .. } => {
@@ -201,9 +208,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
                 let (key, value) = (data::bytes(key, *hex)?, data::bytes(value, *hex)?);
                 data::cas(&args.link().await?, ui, &key, expected.as_deref(), &value).await
             }
-            Ask::List { prefix, max, local, lease, hex } => {
+            Ask::List { prefix, max, local, lease, sync, hex } => {
                 let prefix = data::bytes(prefix, *hex)?;
-                let mode = data::mode(*local, *lease);
+                let mode = data::mode(*local, *lease, *sync);
                 data::list(&args.link().await?, ui, &prefix, *max, mode, data::Show::line(*hex)).await
             }
             Ask::Append { data, hex } => data::append(&args.link().await?, ui, &data::bytes(data, *hex)?).await,

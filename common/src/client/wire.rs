@@ -53,12 +53,15 @@ pub enum ReadMode {
     /// As `Linearizable`, but the leader need not ask a quorum while it holds a lease: linearizable as long as clocks run as evenly
     /// as the nodes' configuration says. Where leases are off (and in ZAB, which has none), a quorum is asked.
     Lease,
+    /// ZooKeeper's `sync` and a local read: sees every write that was answered when the leader was asked, if it still leads; it asks
+    /// nobody whether it does (ZOOKEEPER-1675). Raft has no such thing and asks a quorum.
+    Sync,
 }
 
 impl ReadMode {
     /// Whether it sees everything that was answered before it was asked.
     pub fn is_linearizable(self) -> bool {
-        self != Self::Local
+        !matches!(self, Self::Local | Self::Sync)
     }
 }
 

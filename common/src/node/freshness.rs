@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 
 use super::replica::Replica;
-use crate::protocol::{Input as CoreInput, Protocol};
+use crate::protocol::{Input as CoreInput, Protocol, Trust};
 use crate::types::{LogId, Micros};
 use crate::{mark, mutant};
 
@@ -99,7 +99,7 @@ impl<P: Protocol> Replica<P> {
         mark!("common/node/freshness#flush_freshness");
         let id = self.reads.number();
         self.freshness.asks(id, now);
-        self.step(CoreInput::ReadBarrier { id, lease: false });
+        self.step(CoreInput::ReadBarrier { id, trust: Trust::Quorum });
     }
 
     /// The most, in microseconds, by which a local read's answer from this state is behind what was answered before it was

@@ -16,7 +16,7 @@ use super::apply::ApplyOp;
 use super::replica::Replica;
 use super::requests::Ticket;
 use crate::client::wire::ReadMode;
-use crate::protocol::{Input as CoreInput, Protocol, Refusal};
+use crate::protocol::{Input as CoreInput, Protocol, Refusal, Trust};
 use crate::types::{LogId, Micros};
 use crate::{mark, mutant};
 
@@ -25,8 +25,8 @@ struct Read {
     ticket: Ticket,
     query: Bytes,
     at_least: LogId,
-    /// A lease will do.
-    lease: bool,
+    /// What its barrier may rest on.
+    trust: Trust,
     /// Asks nobody.
     local: bool,
     attempts: u32,
@@ -78,10 +78,17 @@ impl<P: Protocol> Replica<P> {
     pub(super) fn read(&mut self, ticket: Ticket, mode: ReadMode, at_least: LogId, query: Bytes) {
         let deadline = self.now.after(Micros(self.config.read_us));
         let hold = self.now.after(self.config.hold());
-        let (lease, local) = (mode == ReadMode::Lease, mode == ReadMode::Local);
-        let read = Read { ticket, query, at_least, lease, local, attempts: 0, deadline, hold };
+        let trust = match mode {
+            ReadMode::Lease => Trust::Clocks,
+            ReadMode::Sync => Trust::Leader,
+            ReadMode::Linearizable | ReadMode::Local => Trust::Quorum,
+        };
+        let local = mode == ReadMode::Local;
+        let read = Read { ticket, query, at_least, trust, local, attempts: 0, deadline, hold };
         match mode {
-            ReadMode::Linearizable | ReadMode::Lease if !mutant!("C05") => self.reads.fresh.push_back(read),
+            ReadMode::Linearizable | ReadMode::Lease | ReadMode::Sync if !mutant!("C05") => {
+                self.reads.fresh.push_back(read)
+            }
             _ => {
                 if at_least > self.applying.covered {
                     mark!("common/node/reads#read.waits");
@@ -108,29 +115,35 @@ impl<P: Protocol> Replica<P> {
         {
             return group.extend(self.reads.fresh.drain(..));
         }
-        // A barrier that rests on a lease is none for those who do not trust clocks.
-        let (trusting, strict): (Vec<Read>, Vec<Read>) =
-            std::mem::take(&mut self.reads.fresh).into_iter().partition(|r| r.lease);
-        for (lease, group) in [(true, trusting), (false, strict)] {
+        // A barrier that rests on a lease is none for those who do not trust clocks, and so on.
+        let fresh = std::mem::take(&mut self.reads.fresh);
+        let mut groups = [(Trust::Clocks, Vec::new()), (Trust::Leader, Vec::new()), (Trust::Quorum, Vec::new())];
+        for read in fresh {
+            let group = groups.iter_mut().find(|(trust, _)| *trust == read.trust);
+            if let Some((_, group)) = group {
+                group.push(read);
+            }
+        }
+        for (trust, group) in groups {
             if self.reads.barriers.len() >= self.config.barriers_in_flight {
                 mark!("common/node/reads#flush_reads.full");
                 self.reads.fresh.extend(group);
             } else if !group.is_empty() {
-                self.ask_barrier(lease, group);
+                self.ask_barrier(trust, group);
             }
         }
     }
 
-    fn ask_barrier(&mut self, lease: bool, group: Vec<Read>) {
+    fn ask_barrier(&mut self, trust: Trust, group: Vec<Read>) {
         let id = self.reads.number();
-        if !lease {
+        if trust == Trust::Quorum {
             self.freshness.asks(id, self.now);
         }
         if group.len() > 1 {
             mark!("common/node/reads#ask_barrier.shared");
         }
         self.reads.barriers.push_back((id, group));
-        self.step(CoreInput::ReadBarrier { id, lease });
+        self.step(CoreInput::ReadBarrier { id, trust });
     }
 
     fn barrier(&mut self, id: u64) -> Vec<Read> {

@@ -36,6 +36,7 @@ pub const MARKS: &[&str] = &[
     "zab/read#confirm_reads.confirmed",
     "zab/read#confirm_reads.next_round",
     "zab/read#fail_reads.role_over",
+    "zab/read#on_read.plain",
     "zab/read#on_read.refused",
     "zab/read#on_request",
     "zab/read#on_sync",

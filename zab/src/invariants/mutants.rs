@@ -120,6 +120,7 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z58", "the promise of who is mending is counted", "Alagappan et al., FAST 2018", "Z-PI"),
     rule("Z59", "who is mending forgets it with the next start", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
+    rule("Z61", "a promise that was made before is counted again", "Learner.registerWithLeader's -1", "Z-LEAD"),
 ];
 
 #[cfg(test)]

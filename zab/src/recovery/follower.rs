@@ -72,6 +72,8 @@ pub(crate) struct Following {
     /// The last entry acknowledged.
     pub(crate) acked: Zxid,
     pub(crate) reads: LearnerReads,
+    /// Readers who take the leader's word.
+    pub(crate) syncs: LearnerReads,
 }
 
 impl Following {
@@ -110,6 +112,7 @@ impl Following {
             held_commit: Zxid::ZERO,
             acked: Zxid::ZERO,
             reads: LearnerReads::default(),
+            syncs: LearnerReads::default(),
         }
     }
 
@@ -186,7 +189,7 @@ impl Following {
                 fx.send(self.leader, Message::Ping { attempt: self.attempt, round });
                 Ok(())
             }
-            Message::Sync { token, zxid, .. } => self.on_sync(me, token, zxid, fx),
+            Message::Sync { token, plain, zxid, .. } => self.on_sync(me, (token, plain), zxid, fx),
             Message::LeaderInfo { epoch, voter, .. } => self.on_leader_info(me, epoch, voter, fx),
             Message::Diff { .. } => self.on_diff(me, fx),
             Message::Trunc { to, .. } => self.on_trunc(me, to, fx),
@@ -489,10 +492,10 @@ impl Following {
             fx.mark("zab/recovery#on_up_to_date.commits_held");
         }
         for run in std::mem::take(&mut self.held) {
-            if !self.voter {
-                self.append_reported(me, run, fx);
-            } else {
+            if self.voter {
                 me.append(run, fx);
+            } else {
+                self.append_reported(me, run, fx);
             }
         }
         self.held_bytes = 0;

@@ -382,7 +382,7 @@ impl Leading {
                 self.on_echo(me, from, round, fx);
                 Ok(())
             }
-            Message::Request { token, .. } => self.on_request(me, from, token, fx),
+            Message::Request { token, plain, .. } => self.on_request(me, from, (token, plain), fx),
             Message::Received { weight, .. } => self.on_received(me, from, weight, fx),
             Message::AckEpoch { current_epoch, last_zxid, already_accepted, .. } => {
                 self.on_ack_epoch(me, from, (current_epoch, last_zxid), already_accepted, fx)
@@ -432,7 +432,8 @@ impl Leading {
         // forms without it, nothing it has beyond this leader's history was ever committed and it will be cut. If none can
         // form without it, `check_quorum` gives up at once. (ZooKeeper drops its connection; its specification, the leader.)
         let mending = l.info.mending && !mutant!("Z58");
-        l.counted = l.member == Member::Voter && !already_accepted && !l.ahead && !mending;
+        let again = already_accepted && !mutant!("Z61");
+        l.counted = l.member == Member::Voter && !again && !l.ahead && !mending;
         if self.stage >= Stage::Synchronisation {
             fx.mark("zab/recovery#on_ack_epoch.late");
             self.begin_sync(me, from, fx);
@@ -469,7 +470,7 @@ impl Leading {
                 || match self.learners.get(&id) {
                     Some(l) if self.stage < Stage::Synchronisation => {
                         !l.ahead
-                            && !(l.info.mending && !mutant!("Z58"))
+                            && (!l.info.mending || mutant!("Z58"))
                             && (l.progress < Progress::Promised || l.counted)
                             && l.info.accepted_epoch < self.floor()
                     }

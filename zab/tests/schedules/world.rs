@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use common::membership::MemberChange;
-use common::protocol::{Input, Protocol};
+use common::protocol::{Input, Protocol, Trust};
 use common::quorum::{Change, Voters};
 use common::rng::Rng;
 use common::sim::subject::{Oracle, Subject, Violation};
@@ -152,7 +152,7 @@ impl World {
                 let read = self.proposals * 1000 + self.asked.len() as u64;
                 let id = self.deaf.unwrap_or(id);
                 if self.runs(id) && self.asked.insert(read, self.committed).is_none() {
-                    self.bed.input(id, Input::ReadBarrier { id: read, lease: false });
+                    self.bed.input(id, Input::ReadBarrier { id: read, trust: Trust::Quorum });
                 }
             }
             920..940 => self.bed.heal_all(),

@@ -198,7 +198,7 @@ impl Record {
             Action::CompareAndSet { expected, value } => {
                 check::Call::Cas { expected: expected.map(bytes), value: bytes(value) }
             }
-            Action::Get { mode } => check::Call::Read { local: mode == ReadMode::Local },
+            Action::Get { mode } => check::Call::Read { local: !mode.is_linearizable() },
         }
     }
 
