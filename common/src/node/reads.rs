@@ -87,7 +87,7 @@ impl<P: Protocol> Replica<P> {
         let read = Read { ticket, query, at_least, trust, local, attempts: 0, deadline, hold };
         match mode {
             ReadMode::Linearizable | ReadMode::Lease | ReadMode::Sync if !mutant!("C05") => {
-                self.reads.fresh.push_back(read)
+                self.reads.fresh.push_back(read);
             }
             _ => {
                 if at_least > self.applying.covered {

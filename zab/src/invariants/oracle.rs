@@ -273,7 +273,8 @@ impl ZabOracle {
             }
             let history = self.reigns.get(&hard.current_epoch).map(|r| r.parent);
             mend::saved(node, before, truth, history)?;
-            if hard.current_epoch > before.current_epoch && !history.is_some_and(|h| truth.has(h)) {
+            // Damage may have taken it since.
+            if hard.current_epoch > before.current_epoch && !history.is_some_and(|h| truth.had(h)) {
                 let what =
                     format!("{node} has {hard:?} on disk, whose history ends at {history:?}, and {}", end(truth));
                 return Err(Violation::new("Z-EPOCH", what));

@@ -65,7 +65,7 @@ impl Clients {
             2 => Action::CompareAndSet { expected: self.guess(key, &mut rng), value },
             3 if rng.between(0, 2) == 0 => Action::Get { mode: ReadMode::Lease },
             3 => Action::Get { mode: ReadMode::Linearizable },
-            _ if number % 2 == 0 => Action::Get { mode: ReadMode::Sync },
+            _ if number.is_multiple_of(2) => Action::Get { mode: ReadMode::Sync },
             _ => Action::Get { mode: ReadMode::Local },
         };
         let bytes = self.encode(key, action);
