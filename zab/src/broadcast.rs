@@ -160,7 +160,7 @@ impl Leading {
         let reached = me
             .members
             .reached(|v| if v == id { durable } else { self.learners.get(&v).map_or(Zxid::ZERO, |l| l.acked) });
-        if !self.established() || reached <= me.committed {
+        if !self.established() || reached <= me.committed || self.relays.is_some() {
             return Ok(());
         }
         if durable < reached {
@@ -224,6 +224,9 @@ impl Leading {
 
     /// What an operator sees of each voter and each connected observer.
     pub(crate) fn peers(&self, me: &Local) -> Vec<PeerStatus> {
+        if self.relays.is_some() {
+            return self.learners.keys().map(|id| self.peer(me, *id)).collect();
+        }
         let observers = self.learners.keys().copied().filter(|id| !me.members.votes(*id));
         me.members.others(me.id).chain(observers).map(|id| self.peer(me, id)).collect()
     }
@@ -310,7 +313,9 @@ impl Following {
             if zxid > me.durable {
                 fx.mark("zab/broadcast#on_commit.before_its_own_disk");
             }
+            let before = me.committed;
             me.commit(zxid, fx);
+            self.pass_on(me, before, fx)?;
         }
         Ok(())
     }

@@ -41,6 +41,9 @@ pub struct Config {
     pub diff_max_entries: u64,
     /// How many observers that are not members a leader admits.
     pub observers_max: usize,
+    /// For an observer: by whom it would rather be fed than by the leader, in this order; followers and observers, at most 16.
+    /// What it reads is as fresh as they are, and a little older. When none of them has a leader, the leader itself does it.
+    pub sources: Vec<u64>,
     /// How many reads may wait at one node for confirmation.
     pub reads_max: usize,
     /// The last counter of an epoch: a leader that reached it steps down, so that a new epoch begins (ZOOKEEPER-1277).
@@ -64,6 +67,7 @@ impl Default for Config {
             snapshot_chunk_bytes: 256 << 10,
             diff_max_entries: 5_000_000,
             observers_max: 64,
+            sources: Vec::new(),
             reads_max: 65_536,
             counter_max: u32::MAX,
         }
@@ -105,6 +109,13 @@ impl Config {
             ("reads_max", self.reads_max as u64, 1, 1 << 24, ""),
             ("counter_max", u64::from(self.counter_max), 1, u64::from(u32::MAX), ""),
         ];
+        if let Some(value) = self.sources.iter().copied().find(|id| *id == 0) {
+            return Err(ConfigError { field: "sources", value, allowed: "ids from 1".into() });
+        }
+        if self.sources.len() > 16 {
+            let value = self.sources.len() as u64;
+            return Err(ConfigError { field: "sources", value, allowed: "at most 16 of them".into() });
+        }
         for (field, value, low, high, because) in rules {
             if value < low || value > high {
                 let why = if because.is_empty() { String::new() } else { format!(" ({because})") };

@@ -284,7 +284,7 @@ impl Zab {
     pub(crate) fn leader(&self) -> Option<NodeId> {
         match &self.state {
             State::Leading(l) if l.established() => Some(self.me.id),
-            State::Following(f) if f.in_broadcast() => Some(f.leader),
+            State::Following(f) if f.in_broadcast() => Some(f.head),
             _ => None,
         }
     }
@@ -343,14 +343,22 @@ impl Zab {
                 self.me.fetching.remove(&peer);
                 match &mut self.state {
                     State::Leading(l) => l.on_fetched(&mut self.me, peer, after, entries, fx),
-                    _ => Ok(()),
+                    State::Following(f) => match &mut f.relay {
+                        Some(relay) => relay.on_fetched(&mut self.me, peer, after, entries, fx),
+                        None => Ok(()),
+                    },
+                    State::Looking(_) => Ok(()),
                 }
             }
             Input::SnapshotRead { peer, chunk } => {
                 self.me.reading.remove(&peer);
                 match &mut self.state {
                     State::Leading(l) => l.on_snapshot_read(&mut self.me, peer, chunk, fx),
-                    _ => Ok(()),
+                    State::Following(f) => match &mut f.relay {
+                        Some(relay) => relay.on_snapshot_read(&mut self.me, peer, chunk, fx),
+                        None => Ok(()),
+                    },
+                    State::Looking(_) => Ok(()),
                 }
             }
             Input::SnapshotWritten { snapshot, .. } => {
@@ -365,7 +373,10 @@ impl Zab {
     fn on_tick(&mut self, fx: &mut Fx) -> Outcome {
         match &mut self.state {
             State::Looking(_) => self.on_election_tick(fx),
-            State::Following(f) => f.check_silence(&mut self.me, fx),
+            State::Following(f) => {
+                f.check_silence(&mut self.me, fx)?;
+                f.relay.as_mut().map_or(Ok(()), |relay| relay.on_tick(&mut self.me, fx))
+            }
             State::Leading(l) => l.on_tick(&mut self.me, fx),
         }
     }
@@ -402,7 +413,10 @@ impl Zab {
             State::Looking(_) => self.on_candidate_down(peer, fx),
             // The end of the session is known at once; nobody waits for a time-out.
             State::Following(f) if f.leader == peer => Err(GiveUp("the leader's session ended")),
-            State::Following(_) => Ok(()),
+            State::Following(f) => {
+                f.forget_observer(&mut self.me, peer);
+                Ok(())
+            }
             State::Leading(l) => {
                 l.drop_learner(&mut self.me, peer);
                 l.check_quorum(&self.me)
@@ -420,8 +434,9 @@ impl Zab {
             message => match &mut self.state {
                 State::Leading(l) => l.on_message(&mut self.me, from, &message, fx),
                 State::Following(f) if f.leader == from => f.on_message(&mut self.me, message, fx),
+                State::Following(f) => f.on_observer_message(&mut self.me, from, &message, fx),
                 // Of an attempt that is over.
-                _ => Ok(()),
+                State::Looking(_) => Ok(()),
             },
         }
     }
@@ -432,7 +447,7 @@ impl Zab {
         match &mut self.state {
             // It was quicker to see the quorum for this node than this node itself.
             State::Looking(_) => session.knock = Some(info),
-            State::Following(_) => fx.send(from, Message::Notification(self.me.note)),
+            State::Following(f) => return f.on_info(&mut self.me, from, info, fx),
             State::Leading(l) => return l.on_info(&mut self.me, from, info, fx),
         }
         Ok(())
@@ -539,7 +554,10 @@ impl Protocol for Zab {
         }
         let at = match &self.state {
             State::Looking(l) => l.wake_at(),
-            State::Following(f) => f.silent_at(&self.me),
+            State::Following(f) => {
+                let silent = f.silent_at(&self.me);
+                f.relay.as_ref().map_or(silent, |relay| silent.min(relay.next_ping))
+            }
             State::Leading(l) => l.next_ping,
         };
         Some(self.handover_due().map_or(at, |due| at.min(due)))
@@ -583,7 +601,7 @@ impl Protocol for Zab {
         let (phase, peers) = match &self.state {
             State::Looking(_) if me.hard.mending => ("mending", Vec::new()),
             State::Looking(_) => ("election", Vec::new()),
-            State::Following(f) => (f.phase(), Vec::new()),
+            State::Following(f) => (f.phase(), f.relay.as_ref().map_or(Vec::new(), |relay| relay.peers(me))),
             State::Leading(l) => (l.phase(), l.peers(me)),
         };
         Status {

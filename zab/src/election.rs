@@ -48,13 +48,16 @@ pub(crate) struct Looking {
     decide_at: Option<Micros>,
     /// Leaves the election not before then.
     hold_until: Micros,
+    /// Until when an observer waits for one that should feed it and has no leader yet.
+    source_until: Micros,
 }
 
 impl Looking {
     pub(crate) fn new(now: Micros, hold_until: Micros, config: &Config) -> Self {
         let retry = Micros::from_millis(config.notification_min_ms);
         // The very first notification is due at once: `new` itself sends nothing.
-        Self { retry, retry_at: now, decide_at: None, hold_until }
+        let source_until = now.after(config.sync_limit());
+        Self { retry, retry_at: now, decide_at: None, hold_until, source_until }
     }
 
     pub(crate) fn wake_at(&self) -> Micros {
@@ -205,6 +208,7 @@ impl Zab {
                 fx.mark("zab/election#look.snapshot_under_way");
             }
         }
+        let fed = matches!(&self.state, State::Following(f) if f.relay.is_some());
         let hold_until = self.me.now.after(self.me.pause());
         let mut looking = Looking::new(self.me.now, hold_until, &self.me.config);
         looking.retry_at = self.me.now.after(looking.retry);
@@ -215,7 +219,7 @@ impl Zab {
         fx.trace("zab/election#look", "Zab1.0 P0", || TraceBody::Set {
             s: vec![("phase", "election".into()), ("why", why.into())],
         });
-        if !self.me.at_rest() || !self.me.stands() {
+        if !self.me.at_rest() || !self.me.stands() || fed {
             self.me.announce(fx);
         }
         self.elect_again(fx);
@@ -255,6 +259,7 @@ impl Zab {
                 if n.state == NodeState::Looking {
                     fx.mark("zab/election#on_notification.follower_answers");
                     fx.send(from, Message::Notification(self.me.note));
+                    f.forget_observer(&mut self.me, from);
                 }
                 if f.leader == from { f.on_leader_notification(&n, self.me.note.round) } else { Ok(()) }
             }
@@ -316,6 +321,13 @@ impl Zab {
         }
         if let Some((round, vote)) = self.me.settled_leader() {
             fx.mark("zab/election#elect.settled");
+            if let State::Looking(l) = &mut self.state
+                && self.me.now < l.source_until
+                && self.me.awaits_source(vote.leader)
+            {
+                l.decide_at = Some(l.source_until);
+                return Ok(());
+            }
             return self.once_held(|zab, fx| zab.go(round, vote, fx), fx);
         }
         let Some(vote) = self.me.note.vote else {
@@ -374,7 +386,8 @@ impl Zab {
     fn follow(&mut self, round: u64, vote: Vote, fx: &mut Fx) {
         // The round may go back: it is that of the ensemble this node joins.
         self.me.note.round = round;
-        let following = Following::start(&mut self.me, vote, fx);
+        let source = self.me.source(vote.leader);
+        let following = Following::start(&mut self.me, vote, source, fx);
         self.state = State::Following(Box::new(following));
         self.me.announce(fx);
     }

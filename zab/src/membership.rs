@@ -9,6 +9,11 @@
 //! It is never counted: not for epochs, promises, NEWLEADER, commits, reads, nor for the leader's own quorum check
 //! (ZOOKEEPER-2959 is an observer that was).
 //!
+//! An observer may be fed by a follower, or by another observer, instead of the leader ([`Config::sources`](crate::Config)), so
+//! that reads scale without loading the leader. Whoever is level passes on what is committed as a leader would, from the same
+//! code; it never passes on more (ZOOKEEPER-5088 is a relay that began in the middle of a proposal). When it loses its leader,
+//! those it feeds look for another source, and go on where their log ends.
+//!
 //! Each observer's queue is what was sent to it and not yet RECEIVED. One that falls behind further than the limit loses
 //! its session and synchronises anew; an INFORM is never left out (ZOOKEEPER-1551, 5088 are entries lost between a
 //! snapshot and the stream). The number of observers is limited, because each costs the leader its part of every entry.
@@ -18,7 +23,7 @@ use common::mutant;
 use common::types::{Member, NodeId};
 
 use crate::core::{Fx, Local, Outcome};
-use crate::message::{Message, Zxid, fits, follows, weight};
+use crate::message::{Info, Message, NodeState, Zxid, fits, follows, weight};
 use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress};
 
@@ -69,9 +74,97 @@ impl Following {
         if !follows(me.log.last(), run.first()) || run.epoch() > self.epoch || !fits(run.last()) {
             return Err(self.broke(me, "INFORM that does not follow the log", fx));
         }
-        let last = run.last();
+        let (before, last) = (me.committed, run.last());
         self.append_reported(me, run, fx);
         me.commit(last, fx);
+        self.pass_on(me, before, fx)
+    }
+}
+
+/// Passing on.
+impl Following {
+    /// An observer asks a node that follows, or observes, to pass on to it what is committed. The node must be level first.
+    pub(crate) fn on_info(&mut self, me: &mut Local, from: NodeId, info: Info, fx: &mut Fx) -> Outcome {
+        if !info.relay {
+            // It takes this node for a leader.
+            fx.send(from, Message::Notification(me.note));
+            return Ok(());
+        }
+        if !self.in_broadcast() {
+            if let Some(session) = me.sessions.get_mut(&from) {
+                session.knock = Some(info);
+            }
+            return Ok(());
+        }
+        fx.mark("zab/membership#on_info");
+        let (head, epoch) = (self.head, self.epoch);
+        let relay = self.relay.get_or_insert_with(|| Box::new(Leading::relay(me, head, epoch)));
+        relay.on_info(me, from, info, fx)
+    }
+
+    /// This node has become level: those who asked before are fed now.
+    pub(crate) fn admit(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
+        let knocks: Vec<_> = me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
+        for (from, info) in knocks {
+            fx.mark("zab/membership#admit");
+            self.on_info(me, from, info, fx)?;
+        }
         Ok(())
+    }
+
+    /// What was committed after `before`, to those whom this node feeds.
+    pub(crate) fn pass_on(&mut self, me: &mut Local, before: Zxid, fx: &mut Fx) -> Outcome {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        if relay.inform(me, before, fx) { relay.shed(me, fx) } else { Ok(()) }
+    }
+
+    /// A message of somebody who does not feed this node: perhaps of one whom it feeds.
+    pub(crate) fn on_observer_message(
+        &mut self,
+        me: &mut Local,
+        from: NodeId,
+        message: &Message,
+        fx: &mut Fx,
+    ) -> Outcome {
+        let Some(relay) = &mut self.relay else { return Ok(()) };
+        if let Message::Request { attempt, token, plain } = *message {
+            if relay.learners.get(&from).is_some_and(|l| l.info.attempt == attempt) {
+                self.request_for(me, from, (attempt, token, plain), fx);
+            }
+            return Ok(());
+        }
+        relay.on_message(me, from, message, fx)
+    }
+
+    /// One whom this node feeds is gone.
+    pub(crate) fn forget_observer(&mut self, me: &mut Local, peer: NodeId) {
+        if let Some(relay) = &mut self.relay {
+            relay.drop_learner(me, peer);
+            self.forget_reader(peer);
+        }
+    }
+}
+
+impl Local {
+    /// Who feeds this node, if `leader` leads: an observer takes the first of its sources that has a leader, unless that went
+    /// wrong just now.
+    pub(crate) fn source(&self, leader: NodeId) -> NodeId {
+        self.sources(leader).find(|id| self.is_settled(*id)).unwrap_or(leader)
+    }
+
+    /// Whether there is one that it would take rather, if only it had a leader.
+    pub(crate) fn awaits_source(&self, leader: NodeId) -> bool {
+        self.sources(leader).next().is_some_and(|id| !self.is_settled(id))
+    }
+
+    /// Those that may feed it, best first.
+    fn sources(&self, leader: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let wants = !self.stands() && self.failures == 0;
+        let may = move |id: &NodeId| wants && *id != self.id && *id != leader && self.connected(*id);
+        self.config.sources.iter().copied().map(NodeId).filter(may)
+    }
+
+    fn is_settled(&self, id: NodeId) -> bool {
+        self.heard(id).is_some_and(|n| matches!(n.state, NodeState::Following | NodeState::Observing))
     }
 }

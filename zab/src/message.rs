@@ -148,6 +148,8 @@ pub struct Info {
     pub last_zxid: Zxid,
     /// It had more, and lost it (see [`mend`](crate::mend)).
     pub mending: bool,
+    /// It knows that the one it asks does not lead, and wants to be passed on what is committed.
+    pub relay: bool,
 }
 
 /// What nodes say to each other. Its [`Debug`](fmt::Debug) form is a line to read, with zxids as ZooKeeper prints them.
@@ -167,6 +169,8 @@ pub enum Message {
         epoch: u64,
         /// Whether the learner votes, by the leader's log. It may not know yet that it was promoted, or demoted.
         voter: bool,
+        /// Who leads: the sender, or whom it passes on.
+        leader: NodeId,
     },
     /// Discovery: the promise not to follow an earlier epoch, durable (ACK-E in the paper).
     AckEpoch {
@@ -342,10 +346,15 @@ impl fmt::Debug for Message {
                 i.accepted_epoch,
                 i.current_epoch,
                 Hex(i.last_zxid),
-                if i.mending { " mending" } else { "" }
+                match (i.mending, i.relay) {
+                    (true, _) => " mending",
+                    (false, true) => " from one that does not lead",
+                    (false, false) => "",
+                }
             ),
-            Self::LeaderInfo { epoch, voter, .. } => {
-                write!(f, " epoch {epoch}{}", if *voter { "" } else { " to an observer" })
+            Self::LeaderInfo { epoch, voter, leader, .. } => {
+                write!(f, " epoch {epoch}")?;
+                if *voter { Ok(()) } else { write!(f, " of {leader} to an observer") }
             }
             Self::NewLeader { epoch, .. } => write!(f, " epoch {epoch}"),
             Self::AckEpoch { current_epoch, last_zxid, already_accepted, .. } => {
@@ -468,7 +477,8 @@ mod tests {
     /// Every kind of message, with something in it.
     fn examples() -> Vec<Message> {
         let run = Entries::new(z(3, 5), EntryKind::Command, Batch::from_payloads(&["ab", "", "c"])).unwrap();
-        let info = Info { attempt: 1, accepted_epoch: 4, current_epoch: 3, last_zxid: z(3, 4), mending: false };
+        let info =
+            Info { attempt: 1, accepted_epoch: 4, current_epoch: 3, last_zxid: z(3, 4), mending: false, relay: true };
         let vote = Vote { peer_epoch: 3, zxid: z(3, 4), votes: true, leader: NodeId(2) };
         let attempt = 7;
         vec![
@@ -486,7 +496,7 @@ mod tests {
             }),
             Message::FollowerInfo(info),
             Message::ObserverInfo(info),
-            Message::LeaderInfo { attempt, epoch: 5, voter: true },
+            Message::LeaderInfo { attempt, epoch: 5, voter: true, leader: NodeId(2) },
             Message::AckEpoch { attempt, current_epoch: 3, last_zxid: z(3, 4), already_accepted: true },
             Message::Diff { attempt, to: z(3, 7) },
             Message::Trunc { attempt, to: z(3, 2) },

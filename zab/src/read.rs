@@ -28,7 +28,7 @@ use crate::recovery::leader::{Leading, Progress};
 /// Who waits for a confirmation.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
-    /// A read at the leader itself.
+    /// A read at this node itself.
     Here(u64),
     /// A learner's REQUEST.
     Peer { id: NodeId, attempt: u64, token: u64 },
@@ -63,16 +63,22 @@ impl LeaderReads {
 #[derive(Debug, Default)]
 pub(crate) struct LearnerReads {
     /// Came after the REQUEST under way was sent.
-    next: Vec<u64>,
+    next: Vec<Reader>,
     /// Wait for its answer.
-    asked: Vec<u64>,
+    asked: Vec<Reader>,
     token: u64,
 }
 
 impl LearnerReads {
     /// Takes out all who wait.
-    fn all(&mut self) -> impl Iterator<Item = u64> + '_ {
+    fn all(&mut self) -> impl Iterator<Item = Reader> + '_ {
         self.asked.drain(..).chain(self.next.drain(..))
+    }
+
+    fn forget(&mut self, peer: NodeId) {
+        let keep = |r: &Reader| !matches!(r, Reader::Peer { id, .. } if *id == peer);
+        self.next.retain(keep);
+        self.asked.retain(keep);
     }
 }
 
@@ -102,7 +108,7 @@ impl Zab {
                     fx.push(Effect::ReadReady { id, at: self.me.committed });
                     return;
                 }
-                f.waiting(plain).next.push(id);
+                f.waiting(plain).next.push(Reader::Here(id));
                 f.request(plain, fx);
                 return;
             }
@@ -128,14 +134,15 @@ impl Zab {
         if waiting > 0 {
             fx.mark("zab/read#fail_reads.role_over");
         }
-        let mut fail = |id| fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
+        // Those of other nodes learn of it when this one looks for a leader.
+        let fail = |reader| {
+            if let Reader::Here(id) = reader {
+                fx.push(Effect::ReadFailed { id, reason: Refusal::LeaderChanged });
+            }
+        };
         match &mut self.state {
             State::Leading(l) => {
-                for reader in l.reads.asked.drain(..).chain(l.reads.next.drain(..)) {
-                    if let Reader::Here(id) = reader {
-                        fail(id);
-                    }
-                }
+                l.reads.asked.drain(..).chain(l.reads.next.drain(..)).for_each(fail);
             }
             State::Following(f) => f.reads.all().chain(f.syncs.all()).for_each(fail),
             State::Looking(_) => {}
@@ -235,6 +242,32 @@ impl Following {
         }
     }
 
+    /// REQUEST of an observer that this node feeds: asked of whoever feeds this one.
+    pub(crate) fn request_for(
+        &mut self,
+        me: &mut Local,
+        id: NodeId,
+        (attempt, token, plain): (u64, u64, bool),
+        fx: &mut Fx,
+    ) {
+        fx.mark("zab/read#request_for");
+        let of = |r: &&Reader| matches!(r, Reader::Peer { id: of, .. } if *of == id);
+        let waiting = self.waiting(plain);
+        if waiting.next.iter().chain(&waiting.asked).any(|r| of(&r)) {
+            // One that is under way is enough for all its readers.
+            me.disconnect(id, "more than one REQUEST under way", fx);
+            return self.forget_observer(me, id);
+        }
+        waiting.next.push(Reader::Peer { id, attempt, token });
+        self.request(plain, fx);
+    }
+
+    /// An observer that this node fed is gone.
+    pub(crate) fn forget_reader(&mut self, peer: NodeId) {
+        self.reads.forget(peer);
+        self.syncs.forget(peer);
+    }
+
     /// SYNC: the commit point for the readers of this REQUEST.
     pub(crate) fn on_sync(&mut self, me: &mut Local, (token, plain): (u64, bool), zxid: Zxid, fx: &mut Fx) -> Outcome {
         // COMMIT or INFORM of it came before, in the same session.
@@ -243,8 +276,12 @@ impl Following {
             return Err(self.broke(me, "SYNC of what was not asked, or before its COMMIT", fx));
         }
         fx.mark("zab/read#on_sync");
-        for id in self.waiting(plain).asked.drain(..) {
-            fx.push(Effect::ReadReady { id, at: zxid });
+        for reader in self.waiting(plain).asked.drain(..) {
+            match reader {
+                Reader::Here(id) => fx.push(Effect::ReadReady { id, at: zxid }),
+                // INFORM of it left before, in that session.
+                Reader::Peer { id, attempt, token } => fx.send(id, Message::Sync { attempt, token, plain, zxid }),
+            }
         }
         self.request(plain, fx);
         Ok(())

@@ -149,7 +149,7 @@ impl Leading {
 
     /// This leader has committed something, perhaps a change.
     pub(crate) fn members_committed(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
-        if me.members.at() > me.committed {
+        if me.members.at() > me.committed || self.relays.is_some() {
             return Ok(());
         }
         let configuration = &me.members.now().configuration;

@@ -48,6 +48,7 @@ fn message() -> impl Strategy<Value = Message> {
                 current_epoch,
                 last_zxid,
                 mending,
+                relay: last_zxid.counter % 2 == 0,
             },
         )
     };
@@ -66,7 +67,8 @@ fn message() -> impl Strategy<Value = Message> {
         (attempt.clone(), epoch(), any::<bool>()).prop_map(|(attempt, epoch, voter)| Message::LeaderInfo {
             attempt,
             epoch,
-            voter
+            voter,
+            leader: NodeId(epoch % 5)
         }),
         (attempt.clone(), epoch(), zxid(), any::<bool>()).prop_map(
             |(attempt, current_epoch, last_zxid, already_accepted)| {

@@ -72,6 +72,9 @@ impl Story {
                 config.sync_batch_bytes = value(&mut args, "batch")?.unwrap_or(config.sync_batch_bytes);
                 config.snapshot_chunk_bytes = value(&mut args, "chunk")?.unwrap_or(config.snapshot_chunk_bytes);
                 config.observers_max = value(&mut args, "observers_max")?.unwrap_or(config.observers_max);
+                if let Some(sources) = args.take_key("sources") {
+                    config.sources = sources.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                }
                 config.counter_max = value(&mut args, "counter_max")?.unwrap_or(config.counter_max);
                 let crashed: Option<u64> = value(&mut args, "crashed")?;
                 args.reject_next()?;
@@ -223,6 +226,7 @@ story!(
     trunc_and_diff,
     snap,
     observer,
+    observer_chain,
     lost_quorum,
     sync_read,
     sync_plain,

@@ -121,6 +121,7 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z59", "who is mending forgets it with the next start", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z61", "a promise that was made before is counted again", "Learner.registerWithLeader's -1", "Z-LEAD"),
+    real("Z62", "an observer is fed what its source has, committed or not", "ZOOKEEPER-5088", "Z-NBT"),
 ];
 
 #[cfg(test)]

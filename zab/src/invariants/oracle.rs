@@ -155,7 +155,9 @@ impl Oracle<Zab> for ZabOracle {
     fn sends(&mut self, from: NodeId, to: NodeId, message: &Message, truth: &Truth<Hard>) -> Check {
         let begun = match (message, self.nodes.get(&from).and_then(|w| w.chosen)) {
             // It may begin the epoch and lose its office in the same turn.
-            (Message::NewLeader { epoch, .. }, Some((chosen, parent))) if *epoch == chosen => {
+            (Message::NewLeader { epoch, .. }, Some((chosen, parent)))
+                if *epoch == chosen && !self.vows.relays(from, to) =>
+            {
                 self.begins(from, chosen, parent)
             }
             _ => Ok(()),

@@ -31,6 +31,8 @@ struct Attempt {
     history: Zxid,
     new_leader: bool,
     observer: bool,
+    /// It did not ask for a leader.
+    relay: bool,
 }
 
 /// A vote speaks of a log at rest: one for the sender itself says exactly what it has, one for another not less.
@@ -56,6 +58,11 @@ impl Vows {
         self.0.retain(|(leader, learner), _| *leader != node && *learner != node);
     }
 
+    /// Whether a learner is passed on what others begin and commit.
+    pub(super) fn relays(&self, source: NodeId, learner: NodeId) -> bool {
+        self.0.get(&(source, learner)).is_some_and(|a| a.relay)
+    }
+
     fn attempt(&mut self, leader: NodeId, learner: NodeId, number: u64) -> Option<&mut Attempt> {
         self.0.get_mut(&(leader, learner)).filter(|a| a.number == number)
     }
@@ -73,9 +80,10 @@ impl Vows {
         match message {
             Message::Notification(n) => vow(true_vote(from, n, truth)),
             Message::FollowerInfo(info) | Message::ObserverInfo(info) => {
-                let Info { attempt, accepted_epoch, current_epoch, last_zxid, mending } = *info;
+                let Info { attempt, accepted_epoch, current_epoch, last_zxid, mending, relay } = *info;
                 let observer = matches!(message, Message::ObserverInfo(_));
-                let begun = Attempt { number: attempt, epoch: 0, history: last_zxid, new_leader: false, observer };
+                let begun =
+                    Attempt { number: attempt, epoch: 0, history: last_zxid, new_leader: false, observer, relay };
                 self.0.insert((to, from), begun);
                 // R12: entries of an epoch prove the promise for it.
                 let accepted = hard.accepted_epoch == accepted_epoch
@@ -83,7 +91,7 @@ impl Vows {
                 let same = (hard.current_epoch, hard.mending) == (current_epoch, mending);
                 vow(accepted && same && end(truth) == last_zxid)
             }
-            Message::LeaderInfo { attempt, epoch, voter } => {
+            Message::LeaderInfo { attempt, epoch, voter, .. } => {
                 if let Some(a) = self.attempt(from, to, *attempt) {
                     (a.epoch, a.observer) = (*epoch, !voter);
                 }

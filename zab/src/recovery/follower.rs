@@ -11,6 +11,7 @@ use common::trace::TraceBody;
 use common::types::{LogId, Micros, NodeId};
 use common::{mark, mutant};
 
+use super::leader::Leading;
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome, State, Zab};
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid, chunk_weight, fits, follows, weight};
 use crate::read::LearnerReads;
@@ -49,7 +50,12 @@ struct SnapIn {
 /// A node that follows or observes, or tries to.
 #[derive(Debug)]
 pub(crate) struct Following {
+    /// Who feeds it: the leader, or one that passes on what the leader commits.
     pub(crate) leader: NodeId,
+    /// Who leads, as far as that is known.
+    pub(crate) head: NodeId,
+    /// The observers that this node feeds.
+    pub(crate) relay: Option<Box<Leading>>,
     /// What was voted for, as it was when this node left the election.
     vote: Vote,
     /// Whether this node votes: until LEADERINFO by its own log, then by its leader's word.
@@ -78,8 +84,7 @@ pub(crate) struct Following {
 
 impl Following {
     /// Begins a new attempt with FOLLOWERINFO or OBSERVERINFO. All that it says is durable: the node is at rest.
-    pub(crate) fn start(me: &mut Local, vote: Vote, fx: &mut Fx) -> Self {
-        let leader = vote.leader;
+    pub(crate) fn start(me: &mut Local, vote: Vote, leader: NodeId, fx: &mut Fx) -> Self {
         me.attempts += 1;
         let info = Info {
             attempt: me.attempts,
@@ -87,6 +92,7 @@ impl Following {
             current_epoch: me.hard.current_epoch,
             last_zxid: me.log.last(),
             mending: me.hard.mending,
+            relay: leader != vote.leader,
         };
         let voter = may_stand(&me.members, me.id);
         me.note_following(vote, voter);
@@ -96,6 +102,8 @@ impl Following {
         });
         Self {
             leader,
+            head: vote.leader,
+            relay: None,
             vote,
             voter,
             attempt: me.attempts,
@@ -151,6 +159,8 @@ impl Following {
     /// time-out only.
     pub(crate) fn on_leader_notification(&self, n: &Notification, round: u64) -> Outcome {
         let over = match n.state {
+            // One that passes on leads nobody. Only that it looks for a leader itself ends it.
+            NodeState::Following | NodeState::Observing if self.leader != self.vote.leader => false,
             NodeState::Leading => n.vote.is_some_and(|v| v.leader != self.leader),
             NodeState::Following | NodeState::Observing => true,
             // It may not have seen its quorum yet, and then still says LOOKING in the round of its election, for itself.
@@ -190,7 +200,10 @@ impl Following {
                 Ok(())
             }
             Message::Sync { token, plain, zxid, .. } => self.on_sync(me, (token, plain), zxid, fx),
-            Message::LeaderInfo { epoch, voter, .. } => self.on_leader_info(me, epoch, voter, fx),
+            Message::LeaderInfo { epoch, voter, leader, .. } => {
+                self.head = leader;
+                self.on_leader_info(me, epoch, voter, fx)
+            }
             Message::Diff { .. } => self.on_diff(me, fx),
             Message::Trunc { to, .. } => self.on_trunc(me, to, fx),
             Message::Snap { chunk, .. } => self.on_snap(me, chunk, fx),
@@ -504,7 +517,7 @@ impl Following {
             return Err(self.broke(me, "UPTODATE beyond what was sent", fx));
         }
         me.commit(upto, fx);
-        Ok(())
+        self.admit(me, fx)
     }
 }
 

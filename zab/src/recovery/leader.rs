@@ -145,6 +145,8 @@ pub(crate) struct Leading {
     pub(crate) reads: LeaderReads,
     /// A change of members that somebody asked for.
     pub(crate) changing: Option<Changing>,
+    /// This node does not lead: it passes on what this leader commits, to observers.
+    pub(crate) relays: Option<NodeId>,
 }
 
 impl Leading {
@@ -164,7 +166,14 @@ impl Leading {
             ping_round: 0,
             reads: LeaderReads::default(),
             changing: None,
+            relays: None,
         }
+    }
+
+    /// Of a node that follows `leader` in `epoch`, and is level.
+    pub(crate) fn relay(me: &Local, leader: NodeId, epoch: u64) -> Self {
+        let new = Self::new(me);
+        Self { stage: Stage::Broadcast, epoch, self_acked: true, relays: Some(leader), ..new }
     }
 
     pub(crate) fn established(&self) -> bool {
@@ -182,7 +191,11 @@ impl Leading {
     /// The end of the history that learners are brought to: all of the log before this leader is established, since a
     /// quorum will make it committed; what is committed afterwards.
     pub(super) fn history_end(&self, me: &Local) -> Zxid {
-        if self.established() { me.committed } else { self.summary.1 }
+        match () {
+            () if self.relays.is_some() && mutant!("Z62") => me.log.last(),
+            () if self.established() => me.committed,
+            () => self.summary.1,
+        }
     }
 
     fn enter(&mut self, stage: Stage, me: &Local, fx: &mut Fx) {
@@ -202,7 +215,7 @@ impl Leading {
     /// FOLLOWERINFO or OBSERVERINFO: a new attempt, which replaces an earlier one.
     pub(crate) fn on_info(&mut self, me: &mut Local, from: NodeId, info: Info, fx: &mut Fx) -> Outcome {
         self.drop_learner(me, from);
-        let member = me.members.member(from);
+        let member = if self.relays.is_some() { Member::Observer } else { me.members.member(from) };
         // There must be an epoch above every promise: one peer's damaged number must not stop the ensemble.
         if !fits(info.last_zxid) || info.accepted_epoch >= u64::from(u32::MAX) {
             me.disconnect(from, "an epoch or zxid beyond 32 bits", fx);
@@ -226,19 +239,19 @@ impl Leading {
         self.learners.insert(from, Learner::new(member, info, ahead, me.now));
         if self.stage >= Stage::EpochAcks {
             fx.mark("zab/recovery#on_info.joins");
-            self.send_leader_info(from, fx);
+            self.send_leader_info(me.id, from, fx);
         }
         self.check_quorum(me)?;
         self.advance(me, fx);
         Ok(())
     }
 
-    fn send_leader_info(&mut self, to: NodeId, fx: &mut Fx) {
-        let epoch = self.epoch;
+    fn send_leader_info(&mut self, me: NodeId, to: NodeId, fx: &mut Fx) {
+        let (epoch, leader) = (self.epoch, self.relays.unwrap_or(me));
         if let Some(l) = self.learners.get_mut(&to) {
             l.progress = Progress::Promising;
             let voter = l.member == Member::Voter;
-            fx.send(to, Message::LeaderInfo { attempt: l.info.attempt, epoch, voter });
+            fx.send(to, Message::LeaderInfo { attempt: l.info.attempt, epoch, voter, leader });
         }
     }
 
@@ -337,7 +350,7 @@ impl Leading {
         self.enter(Stage::EpochAcks, me, fx);
         let all: Vec<NodeId> = self.learners.keys().copied().collect();
         for id in all {
-            self.send_leader_info(id, fx);
+            self.send_leader_info(me.id, id, fx);
         }
     }
 
@@ -478,7 +491,7 @@ impl Leading {
                     None => !self.established() && may_still_come(me, id),
                 }
         };
-        if mutant!("Z15") && self.established() {
+        if self.relays.is_some() || mutant!("Z15") && self.established() {
             return Ok(());
         }
         if me.members.is_quorum(alive) {

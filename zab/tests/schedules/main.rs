@@ -18,7 +18,7 @@ fn nothing_committed_is_lost_and_nobody_disagrees_whatever_the_schedule() {
         println!("{:?}", run(seed, 4000, true));
         return;
     }
-    let seeds = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(200);
+    let seeds = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(300);
     let mut all = Seen::default();
     common::mark::start();
     for seed in 0..seeds {

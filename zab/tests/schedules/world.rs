@@ -69,6 +69,7 @@ impl World {
             diff_max_entries: rng.between(4, 200),
             uncommitted_max_bytes: 2000,
             queue_max_bytes: rng.between(2000, 4000),
+            sources: (0..Rng::new(seed ^ 0x50C).between(0, 3)).map(|n| seed % 5 + n).filter(|id| *id > 0).collect(),
             counter_max: [u32::MAX, 15][rng.between(0, 2) as usize],
             ..Config::default()
         };
