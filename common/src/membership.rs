@@ -84,12 +84,14 @@ impl Membership {
         if self.configuration.votes(id) { Member::Voter } else { Member::Observer }
     }
 
-    /// With these changes made, in order. Where they concern more than one voter, the result is joint and is left again by
-    /// itself.
+    /// With these changes made, in order. Where they concern more than one voter, or what voters count, the result is joint
+    /// and is left again by itself.
     pub fn with(&self, changes: &[MemberChange]) -> Result<Self, MembershipError> {
         let list: Vec<Change> = changes.iter().map(|c| c.change).collect();
         let configuration = match self.configuration.simple(&list) {
-            Err(ChangeRefusal::TooMany { .. }) => self.configuration.enter_joint(true, &list)?,
+            Err(ChangeRefusal::TooMany { .. } | ChangeRefusal::Unequal) => {
+                self.configuration.enter_joint(true, &list)?
+            }
             other => other?,
         };
         self.made(configuration, changes)
@@ -101,7 +103,9 @@ impl Membership {
         let simple = self.configuration.simple(&list);
         let configuration = match simple {
             Ok(made) if made.voters() == self.configuration.voters() => made,
-            Ok(_) | Err(ChangeRefusal::TooMany { .. }) => self.configuration.enter_joint(true, &list)?,
+            Ok(_) | Err(ChangeRefusal::TooMany { .. } | ChangeRefusal::Unequal) => {
+                self.configuration.enter_joint(true, &list)?
+            }
             Err(why) => return Err(why.into()),
         };
         self.made(configuration, changes)
@@ -110,7 +114,7 @@ impl Membership {
     fn made(&self, configuration: Configuration, changes: &[MemberChange]) -> Result<Self, MembershipError> {
         let mut addresses = self.addresses.clone();
         for MemberChange { change, address } in changes {
-            let (Change::Voter(id) | Change::Learner(id) | Change::Remove(id)) = *change;
+            let id = change.node();
             if id == NodeId(0) {
                 return Err(MembershipError::Zero);
             }
@@ -217,6 +221,21 @@ mod tests {
         assert_eq!(joint.addresses.len(), 4);
         let left = joint.leave_joint().unwrap();
         assert_eq!((left.to_string().as_str(), left.addresses.len()), ("voters=(2 3 4)", 3));
+    }
+
+    #[test]
+    fn weights_are_in_the_log_and_change_with_both_quorums() {
+        let weigh = change(Change::Weight { id: NodeId(1), weight: 2, group: None }, None);
+        let plain = three().encode();
+        for joint in [three().with(&[weigh.clone()]).unwrap(), three().with_both(&[weigh.clone()]).unwrap()] {
+            assert_eq!(joint.to_string(), "voters=(1*2 2 3)&&(1 2 3) autoleave");
+            assert_eq!(Membership::decode(&joint.encode()).unwrap(), joint);
+            let left = joint.leave_joint().unwrap();
+            assert_eq!(left.with(&[weigh.clone()]), Err(MembershipError::Nothing));
+            assert!(left.with(&[change(Change::Voter(NodeId(4)), Some("h4:1"))]).unwrap().configuration.is_joint());
+            let back = change(Change::Weight { id: NodeId(1), weight: 1, group: None }, None);
+            assert_eq!(left.with(&[back]).unwrap().leave_joint().unwrap().encode(), plain);
+        }
     }
 
     #[test]

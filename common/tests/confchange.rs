@@ -108,6 +108,12 @@ fn words(refusal: ChangeRefusal, command: &str) -> &'static str {
         ChangeRefusal::NoVoters => "can't make a zero-voter config joint",
         ChangeRefusal::LastVoter => "removed all voters",
         ChangeRefusal::TooMany { .. } => "more than one voter changed without entering joint config",
+        // There are no weights in etcd, nor in its commands.
+        ChangeRefusal::Unequal
+        | ChangeRefusal::NoWeight
+        | ChangeRefusal::NotVoter(_)
+        | ChangeRefusal::Weight { .. }
+        | ChangeRefusal::Group { .. } => panic!("{command}: {refusal}"),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a node's own log says about who belongs.
 
+use std::borrow::Cow;
+
 use super::Membership;
 use crate::entries::{Entries, EntryKind};
 use crate::log::LogView;
-use crate::quorum::Voters;
+use crate::mutant;
+use crate::quorum::{Configuration, Voters};
 use crate::types::{LogId, Member, NodeId};
 
 /// The memberships that a node's log holds, as far as they may still matter. The last of them is in force, committed or
@@ -88,6 +91,11 @@ impl Members {
         self.now().configuration.votes(id)
     }
 
+    /// Whether a node may be elected: it votes, and weighs something.
+    pub fn may_lead(&self, id: NodeId) -> bool {
+        self.now().configuration.may_lead(id)
+    }
+
     /// Whether a node is mentioned at all.
     pub fn belongs(&self, id: NodeId) -> bool {
         self.votes(id) || self.now().configuration.learners().contains(&id)
@@ -113,12 +121,24 @@ impl Members {
 
     /// Whether those that satisfy `has` form a quorum: of each set, while it is joint.
     pub fn is_quorum(&self, has: impl FnMut(NodeId) -> bool) -> bool {
-        self.now().configuration.is_quorum(has)
+        self.counted().is_quorum(has)
     }
 
     /// What a quorum has reached.
     pub fn reached<T: Ord + Copy + Default>(&self, reached: impl FnMut(NodeId) -> T) -> T {
-        self.now().configuration.reached(reached)
+        self.counted().reached(reached)
+    }
+
+    /// What decides. Oracles ask the membership itself, so that a mutant here does not bite them.
+    fn counted(&self) -> Cow<'_, Configuration> {
+        let now = &self.now().configuration;
+        if mutant!("C47") {
+            return Cow::Owned(now.without_groups());
+        }
+        if mutant!("C48") && now.is_joint() {
+            return Cow::Owned(now.without_weights());
+        }
+        Cow::Borrowed(now)
     }
 
     /// The new one of two sets that are joint, or the only one.

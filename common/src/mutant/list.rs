@@ -78,6 +78,18 @@ pub static LIST: &[Mutant] = &[
         "C-STALE",
     ),
     rule("C46", "snapshots leave as fast as they can", "nothing holds more than its limits", "C-RES"),
+    rule(
+        "C47",
+        "groups of voters are ignored, and weights count across them",
+        "ZooKeeper's QuorumHierarchical",
+        "Z-DUR",
+    ),
+    rule(
+        "C48",
+        "while a membership is joint, heads are counted instead of weights",
+        "ZooKeeper's QuorumHierarchical",
+        "Z-DUR",
+    ),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),

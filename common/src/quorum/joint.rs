@@ -8,9 +8,10 @@
 //! | --- | --- |
 //! | both majorities, for votes, commits and reads, while it is joint | two leaders, one for each set |
 //! | out of joint, one voter at most changes at a time | a majority of the old set and one of the new need not share a node |
+//! | out of joint, nothing changes where voters do not count the same | one that weighs much is a quorum by itself |
 //! | no second change while it is joint | three sets, of which the outer two need not overlap |
 //! | a voter that is to be a learner stays a voter until the joint configuration is left | it would be counted, and not be counted |
-//! | never without a voter | nobody could ever change anything again |
+//! | never without a voter that weighs anything | nobody could ever change anything again |
 //!
 //! These are values: a change makes a new one, or a refusal that says why. When one comes into force is the protocol's
 //! business.
@@ -19,7 +20,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Voters;
+use super::{MAX_GROUPS, MAX_WEIGHT, Share, Voters};
 use crate::types::NodeId;
 
 /// One thing to change.
@@ -31,6 +32,24 @@ pub enum Change {
     Learner(NodeId),
     /// It is to belong no more.
     Remove(NodeId),
+    /// What a voter is to count.
+    Weight {
+        /// Which.
+        id: NodeId,
+        /// 0 to [`MAX_WEIGHT`]; with 0 it is never counted, nor elected.
+        weight: u32,
+        /// Its group, below [`MAX_GROUPS`]; None leaves it where it is.
+        group: Option<u32>,
+    },
+}
+
+impl Change {
+    /// Whom it concerns.
+    pub fn node(self) -> NodeId {
+        match self {
+            Self::Voter(id) | Self::Learner(id) | Self::Remove(id) | Self::Weight { id, .. } => id,
+        }
+    }
 }
 
 /// Why a change is not made.
@@ -53,6 +72,31 @@ pub enum ChangeRefusal {
     TooMany {
         /// How many would.
         changed: usize,
+    },
+    /// Likewise.
+    #[error("the voters do not count the same, or would not; that changes only with a joint configuration")]
+    Unequal,
+    /// Nobody would be counted any more.
+    #[error("the weights of all voters would be 0; at least one must be from 1 to {MAX_WEIGHT}")]
+    NoWeight,
+    /// Only voters count.
+    #[error("weight of {0}: it is no voter, and only voters have a weight")]
+    NotVoter(NodeId),
+    /// It would count too much.
+    #[error("weight of {id}: {weight}; allowed is 0 to {MAX_WEIGHT}")]
+    Weight {
+        /// Who.
+        id: NodeId,
+        /// How much.
+        weight: u32,
+    },
+    /// There are fewer groups.
+    #[error("group of {id}: {group}; allowed is 0 to {}", MAX_GROUPS - 1)]
+    Group {
+        /// Who.
+        id: NodeId,
+        /// Which.
+        group: u32,
     },
 }
 
@@ -122,6 +166,31 @@ impl Configuration {
         self.voters.contains(node) || self.outgoing.contains(node)
     }
 
+    /// Whether a node may be elected: it weighs something, in either set.
+    pub fn may_lead(&self, node: NodeId) -> bool {
+        self.voters.weight(node) > 0 || self.outgoing.weight(node) > 0
+    }
+
+    /// Only for mutants: everyone in one group.
+    pub(crate) fn without_groups(&self) -> Self {
+        self.recounted(|share| Share { group: 0, ..share })
+    }
+
+    /// Only for mutants: one node, one vote.
+    pub(crate) fn without_weights(&self) -> Self {
+        self.recounted(|_| Share::default())
+    }
+
+    fn recounted(&self, count: impl Fn(Share) -> Share) -> Self {
+        let mut made = self.clone();
+        for half in [&mut made.voters, &mut made.outgoing] {
+            for id in half.ids().to_vec() {
+                half.share(id).into_iter().for_each(|share| half.weigh(id, count(share)));
+            }
+        }
+        made
+    }
+
     /// Everyone who belongs, in order.
     pub fn members(&self) -> Vec<NodeId> {
         let mut all = [self.voters.ids(), self.outgoing.ids(), &self.learners, &self.learners_next].concat();
@@ -156,15 +225,18 @@ impl Configuration {
         }
     }
 
-    /// With these changes made, in order, of which at most one may be to the set of voters.
+    /// With these changes made, in order, of which at most one may be to the set of voters, and that only where all voters
+    /// count the same.
     pub fn simple(&self, changes: &[Change]) -> Result<Self, ChangeRefusal> {
         if self.is_joint() {
             return Err(ChangeRefusal::Joint);
         }
         let made = self.with(changes)?;
         let differs = |a: &Voters, b: &Voters| a.ids().iter().filter(|id| !b.contains(**id)).count();
+        let plain = self.voters.is_plain() && made.voters.is_plain();
         match differs(&self.voters, &made.voters) + differs(&made.voters, &self.voters) {
-            0 | 1 => Ok(made),
+            0 | 1 if plain || made.voters == self.voters => Ok(made),
+            0 | 1 => Err(ChangeRefusal::Unequal),
             changed => Err(ChangeRefusal::TooMany { changed }),
         }
     }
@@ -185,8 +257,9 @@ impl Configuration {
         if !self.is_joint() {
             return Err(ChangeRefusal::NotJoint);
         }
-        let learners = [&self.learners[..], &self.learners_next].concat();
-        Ok(Self::new(self.voters.ids().iter().copied(), learners))
+        let mut left = Self { voters: self.voters.clone(), learners: self.learners.clone(), ..Self::default() };
+        self.learners_next.iter().for_each(|id| insert(&mut left.learners, *id));
+        Ok(left)
     }
 
     fn with(&self, changes: &[Change]) -> Result<Self, ChangeRefusal> {
@@ -196,8 +269,8 @@ impl Configuration {
                 // Zero is never a node.
                 Change::Voter(NodeId(0)) | Change::Learner(NodeId(0)) | Change::Remove(NodeId(0)) => {}
                 Change::Voter(id) => {
-                    made.remove(id);
-                    insert(&mut made.voters.ids, id);
+                    made.unlearn(id);
+                    made.voters.insert(id);
                 }
                 Change::Learner(id) => {
                     made.remove(id);
@@ -205,15 +278,37 @@ impl Configuration {
                     insert(if counted { &mut made.learners_next } else { &mut made.learners }, id);
                 }
                 Change::Remove(id) => made.remove(id),
+                Change::Weight { id, weight, group } => made.weigh(id, weight, group)?,
             }
         }
-        if made.voters.ids().is_empty() { Err(ChangeRefusal::LastVoter) } else { Ok(made) }
+        match made.voters.ids() {
+            [] => Err(ChangeRefusal::LastVoter),
+            _ if !made.voters.weighs() => Err(ChangeRefusal::NoWeight),
+            _ => Ok(made),
+        }
     }
 
     fn remove(&mut self, id: NodeId) {
-        for list in [&mut self.voters.ids, &mut self.learners, &mut self.learners_next] {
+        self.voters.remove(id);
+        self.unlearn(id);
+    }
+
+    fn unlearn(&mut self, id: NodeId) {
+        for list in [&mut self.learners, &mut self.learners_next] {
             list.retain(|member| *member != id);
         }
+    }
+
+    fn weigh(&mut self, id: NodeId, weight: u32, group: Option<u32>) -> Result<(), ChangeRefusal> {
+        let now = self.voters.share(id).ok_or(ChangeRefusal::NotVoter(id))?;
+        let fits = u16::try_from(weight).ok().filter(|weight| *weight <= MAX_WEIGHT);
+        let weight = fits.ok_or(ChangeRefusal::Weight { id, weight })?;
+        let group = group.map_or(Ok(now.group), |group| {
+            let fits = u8::try_from(group).ok().filter(|group| *group < MAX_GROUPS);
+            fits.ok_or(ChangeRefusal::Group { id, group })
+        })?;
+        self.voters.weigh(id, Share { weight, group });
+        Ok(())
     }
 }
 
@@ -223,13 +318,14 @@ fn insert(list: &mut Vec<NodeId>, id: NodeId) {
     }
 }
 
-/// `voters=(1 2)&&(1 2 3) learners=(4) learners_next=(3) autoleave`, as etcd writes it.
+/// `voters=(1 2)&&(1 2 3) learners=(4) learners_next=(3) autoleave`, as etcd writes it; with what voters count where that
+/// differs, as [`Voters`] shows it.
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |ids: &[NodeId]| ids.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ");
-        write!(f, "voters=({})", list(self.voters.ids()))?;
+        write!(f, "voters=({})", self.voters)?;
         if self.is_joint() {
-            write!(f, "&&({})", list(self.outgoing.ids()))?;
+            write!(f, "&&({})", self.outgoing)?;
         }
         for (name, ids) in [("learners", &self.learners), ("learners_next", &self.learners_next)] {
             if !ids.is_empty() {
@@ -283,11 +379,56 @@ mod tests {
         assert_eq!(none.simple(&[Change::Voter(NodeId(1))]), Ok(of(&[1], &[])));
     }
 
+    fn weight(id: u64, weight: u32, group: Option<u32>) -> Change {
+        Change::Weight { id: NodeId(id), weight, group }
+    }
+
+    #[test]
+    fn weights_change_with_both_quorums() {
+        let old = of(&[1, 2, 3], &[4]);
+        assert_eq!(old.simple(&[weight(1, 3, None)]), Err(ChangeRefusal::Unequal));
+        let joint = old.enter_joint(true, &[weight(1, 3, None), weight(3, 0, Some(2))]).unwrap();
+        assert_eq!(joint.to_string(), "voters=(1*3 2 3*0@2)&&(1 2 3) learners=(4) autoleave");
+        // Of those to be 1 is enough, of those that were it is not.
+        assert!(!joint.is_quorum(|id| id.0 == 1) && joint.is_quorum(|id| id.0 != 2));
+        assert!(joint.may_lead(NodeId(3)), "it does, as long as it counts in one of them");
+        let new = joint.leave_joint().unwrap();
+        assert_eq!(new.to_string(), "voters=(1*3 2 3*0@2) learners=(4)");
+        assert!(new.is_quorum(|id| id.0 == 1) && new.votes(NodeId(3)) && !new.may_lead(NodeId(3)));
+        // From here on not even one voter comes without.
+        assert_eq!(new.simple(&[Change::Voter(NodeId(4))]), Err(ChangeRefusal::Unequal));
+        assert_eq!(new.simple(&[Change::Remove(NodeId(3))]), Err(ChangeRefusal::Unequal));
+        assert!(new.simple(&[Change::Learner(NodeId(5)), Change::Voter(NodeId(1))]).is_ok());
+        // Who comes again counts as anybody does, and back is a way like any other.
+        let again = new.enter_joint(true, &[Change::Remove(NodeId(1)), Change::Voter(NodeId(1))]).unwrap();
+        assert_eq!(again.voters().to_string(), "1 2 3*0@2");
+        let plain = again.leave_joint().unwrap().enter_joint(true, &[weight(3, 1, Some(0))]).unwrap();
+        assert_eq!(plain.leave_joint().unwrap(), old);
+    }
+
+    #[test]
+    fn weights_that_cannot_be() {
+        let old = of(&[1, 2], &[3]);
+        let no = |changes: &[Change]| old.enter_joint(true, changes).unwrap_err().to_string();
+        assert_eq!(no(&[weight(3, 1, None)]), "weight of n3: it is no voter, and only voters have a weight");
+        assert_eq!(no(&[weight(0, 1, None)]), "weight of n0: it is no voter, and only voters have a weight");
+        assert_eq!(no(&[weight(1, 1001, None)]), "weight of n1: 1001; allowed is 0 to 1000");
+        assert_eq!(no(&[weight(1, 70_000, None)]), "weight of n1: 70000; allowed is 0 to 1000");
+        assert_eq!(no(&[weight(1, 1, Some(16))]), "group of n1: 16; allowed is 0 to 15");
+        assert_eq!(
+            no(&[weight(1, 0, None), weight(2, 0, None)]),
+            "the weights of all voters would be 0; at least one must be from 1 to 1000"
+        );
+        assert_eq!(no(&[weight(1, 0, None), Change::Remove(NodeId(2))]), ChangeRefusal::NoWeight.to_string());
+    }
+
     fn changes() -> impl Strategy<Value = Vec<Change>> {
-        let change = (0..3, 1..8_u64).prop_map(|(kind, id)| match kind {
+        let change = (0..4, 1..8_u64, 0..4_u32, proptest::option::of(0..3_u32));
+        let change = change.prop_map(|(kind, id, heavy, group)| match kind {
             0 => Change::Voter(NodeId(id)),
             1 => Change::Learner(NodeId(id)),
-            _ => Change::Remove(NodeId(id)),
+            2 => Change::Remove(NodeId(id)),
+            _ => weight(id, heavy, group),
         });
         vec(change, 0..6)
     }
@@ -314,7 +455,7 @@ mod tests {
                 if now.is_quorum(in_a) && next.is_quorum(in_b) {
                     prop_assert!((1..8).map(NodeId).any(|id| in_a(id) && in_b(id)), "{now} and {next}");
                 }
-                prop_assert!(!next.voters().ids().is_empty());
+                prop_assert!(next.voters().weighs(), "{next}");
                 prop_assert!(next.learners().iter().all(|id| !next.votes(*id)), "{next}");
                 prop_assert!(next.learners_next().iter().all(|id| next.outgoing().contains(*id)), "{next}");
                 prop_assert!(next.learners_next().iter().all(|id| !next.voters().contains(*id)), "{next}");

@@ -123,12 +123,14 @@ impl Memberships {
     }
 }
 
-/// Whether every quorum of one shares a node with every quorum of the other.
+/// Whether every quorum of one shares a node with every quorum of the other. Where voters do not count the same, or are to,
+/// no step is small enough to be made without both.
 fn follows(from: &Configuration, to: &Configuration) -> bool {
+    let heads = from.voters().is_plain() && to.voters().is_plain();
     let lacks = |a: &Voters, b: &Voters| a.ids().iter().filter(|id| !b.contains(**id)).count();
     let differ = |a: &Voters, b: &Voters| lacks(a, b) + lacks(b, a);
     match (from.is_joint(), to.is_joint()) {
-        (false, false) => differ(from.voters(), to.voters()) <= 1,
+        (false, false) => from.voters() == to.voters() || heads && differ(from.voters(), to.voters()) <= 1,
         (false, true) => to.outgoing() == from.voters(),
         (true, false) => to.voters() == from.voters(),
         (true, true) => false,
@@ -213,6 +215,27 @@ mod tests {
         assert!(!one(&Membership { configuration: other, ..Membership::default() }));
         let left = |from: &Membership, to: &Membership| follows(&from.configuration, &to.configuration);
         assert!(left(&joint, &of(&[2, 3, 4])) && !left(&joint, &of(&[1, 2, 3])) && !left(&joint, &joint));
+    }
+
+    #[test]
+    fn what_voters_count_changes_with_both_quorums_only() {
+        let weighed = |start: &Membership, id: u64, weight: u32, group: Option<u32>| {
+            start.configuration.enter_joint(true, &[Change::Weight { id: NodeId(id), weight, group }]).unwrap()
+        };
+        let plain = of(&[1, 2, 3]);
+        for joint in [weighed(&plain, 1, 2, None), weighed(&plain, 1, 1, Some(1)), weighed(&plain, 1, 0, None)] {
+            let left = joint.leave_joint().unwrap();
+            assert!(follows(&plain.configuration, &joint) && follows(&joint, &left));
+            assert!(!follows(&plain.configuration, &left) && !follows(&left, &plain.configuration), "{left}");
+            assert!(!follows(&joint, &plain.configuration));
+            // With a learner more it is the same; with a voter less it is not.
+            assert!(follows(&left, &left.simple(&[Change::Learner(NodeId(4))]).unwrap()));
+            let fewer = left.enter_joint(true, &[Change::Remove(NodeId(3))]).unwrap();
+            assert!(follows(&left, &fewer) && !follows(&left, &fewer.leave_joint().unwrap()));
+            // The old voters of a joint one must count as they did.
+            let other = weighed(&of(&[1, 2, 3]), 2, 5, None);
+            assert!(!follows(&left, &other));
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Members {
                 !c.is_joint()
                     && changes.iter().enumerate().all(|(i, change)| {
                         // Of one node, the last word counts.
-                        let again = changes[i + 1..].iter().any(|later| node_of(*later) == node_of(*change));
+                        let again = changes[i + 1..].iter().any(|later| later.node() == change.node());
                         again || holds(c, *change)
                     })
             });
@@ -91,16 +91,14 @@ impl Members {
     }
 }
 
-fn node_of(change: Change) -> NodeId {
-    let (Change::Voter(id) | Change::Learner(id) | Change::Remove(id)) = change;
-    id
-}
-
 fn holds(c: &Configuration, change: Change) -> bool {
     match change {
         Change::Voter(id) => c.voters().contains(id),
         Change::Learner(id) => c.learners().contains(&id),
         Change::Remove(id) => !c.members().contains(&id),
+        Change::Weight { id, weight, group } => c.voters().share(id).is_some_and(|share| {
+            u32::from(share.weight) == weight && group.is_none_or(|group| u32::from(share.group) == group)
+        }),
     }
 }
 
@@ -128,7 +126,7 @@ impl<P: Subject> World<'_, P> {
         let address = |id: NodeId| Some(id.to_string());
         let changes = list.iter().map(|change| match *change {
             Change::Voter(id) | Change::Learner(id) => MemberChange { change: *change, address: address(id) },
-            Change::Remove(_) => MemberChange { change: *change, address: None },
+            Change::Remove(_) | Change::Weight { .. } => MemberChange { change: *change, address: None },
         });
         let ask = Ask::Change { changes: changes.collect() };
         if self.order(ask, super::operator::Order::Change(list.to_vec())) {
@@ -141,6 +139,10 @@ impl<P: Subject> World<'_, P> {
     fn may_leave(&self, list: &[Change]) -> bool {
         if !self.plan.faults.iter().any(|timed| timed.fault.destroys()) {
             return true;
+        }
+        // One that weighs much may be a quorum, and its disk may be the one that loses what it had.
+        if list.iter().any(|change| matches!(change, Change::Weight { .. })) {
+            return false;
         }
         let Some(running) = self.leading().and_then(|host| self.hosts[host].running.as_ref()) else { return false };
         let now = &running.replica.core().membership().1.configuration;
@@ -216,8 +218,9 @@ impl<P: Subject> World<'_, P> {
             self.hosts.iter().map(|h| h.id).filter(|id| runs(*id) && !now.voters().contains(*id)).map(Change::Voter);
         let less = now.voters().ids().iter().rev().map(|id| Change::Learner(*id));
         // One that was removed and does not know it need not be connected.
-        let more = more.filter(|change| !self.members.removed(node_of(*change)));
+        let more = more.filter(|change| !self.members.removed(change.node()));
         let less = less.filter(|change| self.may_leave(&[*change]));
-        more.chain(less).find(|change| now.simple(&[*change]).is_ok_and(|made| made.is_quorum(runs)))
+        let made = |change: &Change| now.simple(&[*change]).or_else(|_| now.enter_joint(true, &[*change]));
+        more.chain(less).find(|change| made(change).is_ok_and(|made| made.is_quorum(runs)))
     }
 }

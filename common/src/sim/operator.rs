@@ -122,9 +122,9 @@ impl<P: Subject> World<'_, P> {
                 self.orders_open()
             ));
         }
-        let votes = |id| self.members.now().configuration.votes(id);
-        let voters = self.hosts.iter().filter(|h| h.running.is_some() && votes(h.id)).count();
-        if voters < 2 {
+        let can = |id| self.members.now().configuration.may_lead(id);
+        let able = self.hosts.iter().filter(|h| h.running.is_some() && can(h.id)).count();
+        if able < 2 {
             return Ok(());
         }
         let mut said = Vec::new();
