@@ -12,7 +12,8 @@
 //! | one change at a time: the last must be committed | thesis 4.1 | likewise |
 //! | both quorums while it is joint, for votes, commits and reads | section 6 | two leaders, one for each set |
 //! | any leader leaves a joint membership, not only the one that entered it | section 6 | it stays joint for ever |
-//! | a leader that does not vote any more does not count itself, and leads until that is committed | section 6; thesis 4.2.2 | a commit without a quorum; nobody who could commit it |
+//! | a leader that does not vote any more, or whose vote weighs nothing, does not count itself, and leads until that is committed | section 6; thesis 4.2.2 | a commit without a quorum; nobody who could commit it |
+//! | who votes and weighs nothing does not stand for election, nor is it handed leadership | as in ZooKeeper | one that nobody counts leads |
 //! | who is left out by what it does not know to be committed may stand for election, and does not count itself | thesis 4.2.2 | the only one with the whole log does not stand, and nobody else can win |
 //! | it then tells the best follower to take over | ours | nothing breaks; the others wait for a time-out |
 //! | a vote is given to whoever may have it, known or not | thesis 4.2.1 | who was promoted and does not know yet does not vote, and nobody is elected |
@@ -34,9 +35,10 @@ use crate::membership::{Peer, Progress};
 use crate::message::Message;
 
 /// Whether a node may stand for election: also if its last membership leaves it out, as long as it does not know that to be
-/// committed. It may be the only one that can be elected to commit it.
+/// committed. It may be the only one that can be elected to commit it. Who votes and weighs nothing may not: whoever is
+/// counted has the whole log first.
 pub(crate) fn may_stand(members: &Members, id: NodeId) -> bool {
-    members.votes(id) || !mutant!("R73") && members.earlier().any(|m| m.configuration.votes(id))
+    members.may_lead(id) || !mutant!("R73") && members.earlier().any(|m| m.configuration.may_lead(id))
 }
 
 /// A change that was asked of this leader.
@@ -163,17 +165,17 @@ impl Raft {
         if let Some(Changing { id, at }) = self.changing.take_if(|c| c.at <= committed) {
             fx.push(Effect::ChangeAnswer { id, answer: Ok(at) });
         }
-        if !self.members.votes(self.id) && !mutant!("R71") {
+        if !self.members.may_lead(self.id) && !mutant!("R71") {
             self.leave_office(fx);
         }
     }
 
-    /// It is committed that this leader does not vote any more: whoever has its whole log may take over at once.
+    /// It is committed that this leader does not vote any more, or weighs nothing: whoever has its whole log may take over at once.
     fn leave_office(&mut self, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
         let last = self.log.last();
         let level = |p: &&Peer| {
-            p.connected && p.progress == Progress::Replicate && p.matched == last && self.members.votes(p.id)
+            p.connected && p.progress == Progress::Replicate && p.matched == last && self.members.may_lead(p.id)
         };
         let heir = leader.peers.iter().filter(level).max_by_key(|p| (p.priority, Reverse(p.id)));
         let term = self.hard.term;
@@ -265,6 +267,27 @@ mod tests {
         assert_eq!(lab.matched(C, id(2, 3))[..2], ["commit (2,3)", "change 7 is over at (2,3)"]);
         assert_eq!(lab.raft.phase(), "learner");
         assert!(lab.pass(10_000).is_empty(), "and does not stand for election");
+    }
+
+    #[test]
+    fn a_leader_that_weighs_nothing_leads_until_that_is_committed_and_stands_no_more() {
+        let mut lab = leader();
+        let weighs = |id, weight| Change::Weight { id, weight, group: None };
+        let said = refused(&mut lab, &[weighs(A, 0), weighs(B, 0), weighs(C, 0)]);
+        assert_eq!(said, "the weights of all voters would be 0; at least one must be from 1 to 1000");
+        assert_eq!(refused(&mut lab, &[weighs(D, 1)]), "weight of n4: it is no voter, and only voters have a weight");
+        assert_eq!(change(&mut lab, &[weighs(A, 0), weighs(B, 2)])[0], "append (2,3)..(2,3)");
+        assert_eq!(lab.raft.members.now().to_string(), "voters=(1*0 2*2 3)&&(1 2 3) autoleave");
+        lab.durable();
+        lab.matched(C, id(2, 3));
+        assert_eq!(lab.raft.committed, id(2, 2), "it is a quorum of the old ones, and has one of three of the new");
+        assert_eq!(lab.matched(B, id(2, 3))[..2], ["commit (2,3)", "append (2,4)..(2,4)"]);
+        // From here on B is a quorum, and this leader's disk is not asked.
+        let said = lab.matched(B, id(2, 4));
+        assert_eq!(said[..2], ["commit (2,4)", "change 7 is over at (2,4)"]);
+        assert!(said.contains(&"n2: TimeoutNow(term 2)".to_owned()), "{said:?}");
+        assert_eq!(lab.raft.phase(), "follower");
+        assert!(lab.pass(10_000).is_empty(), "it does not stand for election");
     }
 
     #[test]

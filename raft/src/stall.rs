@@ -70,7 +70,7 @@ impl Raft {
         let there = |id| id != self.id && leader.find(id).is_some_and(|p| p.connected);
         let able = |p: &&Peer| {
             let writes = p.matched > self.durable && p.progress == Progress::Replicate;
-            p.connected && writes && self.members.votes(p.id)
+            p.connected && writes && self.members.may_lead(p.id)
         };
         let rank = |p: &&Peer| (p.priority, p.matched, Reverse(p.id));
         let best = leader.peers.iter().filter(able).max_by_key(rank);

@@ -72,17 +72,18 @@ impl Raft {
             return Err(Refusal::Transferring { to });
         }
         let no = |why: String| Err(Refusal::NotTransferred(why));
-        let votes = |p: &&Peer| self.members.votes(p.id) || mutant!("R49");
+        let able = |p: &&Peer| self.members.may_lead(p.id) || mutant!("R49");
         let Some(to) = to else {
             // Whoever is not being replicated to has a way to go, however far it had come before.
             let rank = |p: &&Peer| (p.progress == Progress::Replicate, p.priority, p.matched, Reverse(p.id));
-            let best = leader.peers.iter().filter(votes).filter(|p| p.connected).max_by_key(rank);
+            let best = leader.peers.iter().filter(able).filter(|p| p.connected).max_by_key(rank);
             return best.map_or_else(|| no("no other voter is connected".to_owned()), |p| Ok(p.id));
         };
-        match leader.find(to).filter(votes) {
+        match leader.find(to).filter(able) {
             Some(p) if p.connected => Ok(to),
             Some(_) => no(format!("there is no session with {to}")),
             None if to == self.id => no(format!("{to} leads already")),
+            None if self.members.votes(to) => no(format!("the vote of {to} weighs nothing")),
             None => no(format!("{to} is not a voter")),
         }
     }

@@ -60,6 +60,25 @@ fn disk(terms: &str, term: Option<u64>) -> Outcome<Disk<Raft>> {
     Ok(Disk::with(hard, terms.iter().enumerate().filter_map(run).collect()))
 }
 
+/// `voter=4`, `learner=4`, `gone=4`, and `weight=4:3` or `weight=4:3@1` for a weight of 3, in group 1.
+fn member_change(make: &str, of: &str) -> Outcome<MemberChange> {
+    if make == "weight" {
+        let (id, count) = of.split_once(':').ok_or("which weight?")?;
+        let (weight, group) = count.split_once('@').map_or((count, None), |(weight, group)| (weight, Some(group)));
+        let (id, weight) = (NodeId(id.parse()?), weight.parse()?);
+        let group = group.map(str::parse).transpose()?;
+        return Ok(MemberChange { change: Change::Weight { id, weight, group }, address: None });
+    }
+    let id = NodeId(of.parse()?);
+    let change = match make {
+        "voter" => Change::Voter(id),
+        "learner" => Change::Learner(id),
+        "gone" => Change::Remove(id),
+        other => return Err(format!("nobody can be made {other}").into()),
+    };
+    Ok(MemberChange { change, address: Some(id.to_string()) })
+}
+
 fn watch(bed: &Testbed<Raft>, oracle: &mut Oracle) -> Outcome<()> {
     let truths = bed.truths();
     bed.cores().try_for_each(|core| oracle.turned(core, bed.now(), &truths))?;
@@ -151,14 +170,7 @@ impl Stage {
                 let from = node()?;
                 let mut changes = Vec::new();
                 while let Some((make, id)) = args.next_key() {
-                    let id = NodeId(id.parse()?);
-                    let change = match make {
-                        "voter" => Change::Voter(id),
-                        "learner" => Change::Learner(id),
-                        "gone" => Change::Remove(id),
-                        other => return Err(format!("nobody can be made {other}").into()),
-                    };
-                    changes.push(MemberChange { change, address: Some(id.to_string()) });
+                    changes.push(member_change(make, id)?);
                 }
                 bed.input(from, Input::Change { id: self.changes, changes });
             }

@@ -89,10 +89,10 @@ pub(crate) fn check_node(raft: &Raft) -> Result<(), Violation> {
     let may_be = match &raft.state {
         State::Follower(_) => true,
         State::PreCandidate(_) | State::Candidate(_) => crate::reconfig::may_stand(&raft.members, raft.id),
-        // Until it is committed that it votes no more.
-        State::Leader(_) => raft.members.votes(raft.id) || raft.members.at() > raft.committed,
+        // Until it is committed that it votes no more, or weighs nothing.
+        State::Leader(_) => raft.members.may_lead(raft.id) || raft.members.at() > raft.committed,
     };
-    r.hold("R-ES", may_be, || "a learner stands for election".to_owned())
+    r.hold("R-ES", may_be, || "who is a learner, or weighs nothing, stands for election".to_owned())
 }
 
 /// What a candidate or leader knows of the others.

@@ -304,10 +304,9 @@ impl Oracle {
                 self.told.insert((*term, to));
                 let leads = self.leaders.get(term).is_none_or(|leader| *leader == from);
                 let members = self.nodes.get(&from).map_or(self.memberships.first(), |seen| &seen.members);
-                let votes = members.configuration.votes(to);
-                let good = leads && votes;
+                let good = leads && members.configuration.may_lead(to);
                 r.hold("R-XFER", good, || {
-                    format!("says {message:?} to {to}, which must be a voter, and from its leader")
+                    format!("says {message:?} to {to}, which must be a voter that counts, and from its leader")
                 })
             }
             Message::RequestVote { term, transfer: true, .. } => {
