@@ -25,7 +25,7 @@ use crate::election::Looking;
 use crate::invariants::guard;
 use crate::mend::marked;
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
-use crate::reconfig::may_stand;
+use crate::reconfig::may_vote;
 use crate::recovery::follower::Following;
 use crate::recovery::leader::Leading;
 use crate::transfer::{Designated, Handover};
@@ -146,7 +146,7 @@ impl Local {
 
     /// The first vote of a round: this node itself, with the end of its durable log and not what it has applied.
     pub(crate) fn own_vote(&self) -> Vote {
-        let votes = self.members.votes(self.id);
+        let votes = self.members.may_lead(self.id);
         Vote { peer_epoch: self.hard.current_epoch, zxid: self.log.last(), votes, leader: self.id }
     }
 
@@ -467,7 +467,7 @@ impl Protocol for Zab {
         // R12: entries of an epoch were accepted only after the promise for it was durable. If the file that says so is
         // missing, the log itself is the proof of the promise. currentEpoch may lag behind the log's last epoch: the node
         // went down between history and epoch in R4, which is legal (R10; ZOOKEEPER-1653, 2354, 4269 refused to start).
-        if may_stand(&members, id) {
+        if may_vote(&members, id) {
             hard.accepted_epoch = hard.accepted_epoch.max(last.epoch);
         }
         hard.mending &= !mutant!("Z59");

@@ -72,13 +72,13 @@ impl Local {
         better((vote.peer_epoch, vote.zxid), (own.peer_epoch, own.zxid)) && !mutant!("Z46")
     }
 
-    /// Whether a vote may be taken over: for somebody this node can reach, if both vote, or may.
+    /// Whether a vote may be taken over: for somebody this node can reach, if both may be elected.
     fn eligible(&self, vote: Vote) -> bool {
         let stands = self.stands();
         if vote.leader == self.id {
             return stands && vote == self.own_vote();
         }
-        self.connected(vote.leader) && (stands && self.members.votes(vote.leader) || self.ahead(vote))
+        self.connected(vote.leader) && (stands && self.members.may_lead(vote.leader) || self.ahead(vote))
     }
 
     /// The votes of LOOKING nodes, as heard. Not only of those that vote as far as this node knows: they are counted
@@ -101,7 +101,7 @@ impl Local {
     /// Takes over the best vote of the highest round. Says whether anything changed.
     fn converge(&mut self) -> bool {
         let before = self.note;
-        // Who does not vote has none of its own, and keeps out of it unless it may have to.
+        // Who cannot be elected has none of its own, and keeps out of it unless it may have to.
         let own = self.stands().then(|| self.first_vote());
         if self.hard.mending && own.is_none() {
             return false;
@@ -342,7 +342,9 @@ impl Zab {
             return Ok(());
         }
         let me = &self.me;
-        let all = me.members.others(me.id).filter(|v| me.connected(*v)).all(|v| me.agrees(v, round, vote));
+        // Whose vote weighs nothing has none, and nobody waits for it.
+        let counted = |v: &NodeId| me.connected(*v) && me.members.may_lead(*v);
+        let all = me.members.others(me.id).filter(counted).all(|v| me.agrees(v, round, vote));
         let wait = if all { Micros(0) } else { me.config.finalize_wait() };
         let now = me.now;
         let State::Looking(l) = &mut self.state else { return Ok(()) };

@@ -24,6 +24,7 @@ use common::types::{Member, NodeId};
 
 use crate::core::{Fx, Local, Outcome};
 use crate::message::{Info, Message, NodeState, Zxid, fits, follows, weight};
+use crate::reconfig::may_vote;
 use crate::recovery::follower::{Following, Stage};
 use crate::recovery::leader::{Leading, Progress};
 
@@ -159,7 +160,7 @@ impl Local {
 
     /// Those that may feed it, best first.
     fn sources(&self, leader: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let wants = !self.stands() && self.failures == 0;
+        let wants = !may_vote(&self.members, self.id) && self.failures == 0;
         let may = move |id: &NodeId| wants && *id != self.id && *id != leader && self.connected(*id);
         self.config.sources.iter().copied().map(NodeId).filter(may)
     }

@@ -13,7 +13,8 @@
 //! | one change at a time: the last must be committed | two changes that do not know of each other |
 //! | both quorums from proposal to commit, whatever changes | two leaders, one for each set |
 //! | any leader proposes the new voters alone, not only the one that began the change | both quorums are needed for ever (ZOOKEEPER-1699 is a leader that looked at one of them only) |
-//! | a leader that does not vote any more does not count itself, and leads until that is committed | a commit without a quorum; nobody who could commit it |
+//! | a leader that does not vote any more, or whose vote weighs nothing, does not count itself, and leads until that is committed | a commit without a quorum; nobody who could commit it |
+//! | who votes and weighs nothing follows, and neither stands for election nor is handed leadership | one that nobody counts leads |
 //! | who is left out by what it does not know to be committed may stand for election | the only one with the whole history does not stand, and nobody else can win |
 //! | what a learner is, its leader says, in LEADERINFO | who was promoted and does not know it promises nothing, and is counted |
 //! | an observer that becomes a voter is sent what is in flight before the change | a hole in its history |
@@ -28,6 +29,7 @@ use common::entries::{Batch, Entries, EntryKind};
 use common::membership::{MemberChange, Members, Membership};
 use common::mutant;
 use common::protocol::{Effect, Hindrance, Refusal};
+use common::quorum::Configuration;
 use common::trace::TraceBody;
 use common::types::{Member, NodeId};
 
@@ -37,10 +39,20 @@ use crate::message::Zxid;
 use crate::recovery::follower::Following;
 use crate::recovery::leader::{Leading, Progress};
 
-/// Whether a node may stand for election and vote: also if its last membership leaves it out, as long as it does not know
-/// that to be committed.
+/// Whether a node may vote and follow: also if its last membership leaves it out, as long as it does not know that to be
+/// committed.
+pub(crate) fn may_vote(members: &Members, id: NodeId) -> bool {
+    in_any(members, |c| c.votes(id))
+}
+
+/// Whether a node may stand for election, likewise. Who votes and weighs nothing may not (ZooKeeper's hierarchical quorums):
+/// a majority of the weight is known to have the whole history, and it need not be in it.
 pub(crate) fn may_stand(members: &Members, id: NodeId) -> bool {
-    members.votes(id) || !mutant!("Z49") && members.earlier().any(|m| m.configuration.votes(id))
+    in_any(members, |c| c.may_lead(id) || mutant!("Z63") && c.votes(id))
+}
+
+fn in_any(members: &Members, holds: impl Fn(&Configuration) -> bool) -> bool {
+    holds(&members.now().configuration) || !mutant!("Z49") && members.earlier().any(|m| holds(&m.configuration))
 }
 
 /// A change that was asked of this leader.
@@ -167,12 +179,12 @@ impl Leading {
         if let Some(Changing { id, at }) = self.changing.take_if(|c| c.at <= committed) {
             fx.push(Effect::ChangeAnswer { id, answer: Ok(at) });
         }
-        if me.members.votes(me.id) || mutant!("Z54") {
+        if me.members.may_lead(me.id) || mutant!("Z54") {
             return Ok(());
         }
         fx.mark("zab/reconfig#members_committed.leaves_office");
         self.leave_office(me, fx);
-        Err(GiveUp("this leader does not vote any more"))
+        Err(GiveUp("this leader does not vote any more, or its vote weighs nothing"))
     }
 
     /// This node leads no more: what becomes of a change is for others to decide.

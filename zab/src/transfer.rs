@@ -104,17 +104,18 @@ impl Leading {
         let Some(to) = to else {
             return self.best_heir(me).map_or_else(|| no("no other voter is level".to_owned()), Ok);
         };
-        match self.learners.get(&to).filter(|_| me.members.votes(to)) {
+        match self.learners.get(&to).filter(|_| me.members.may_lead(to)) {
             Some(l) if l.progress == Progress::Synced => Ok(to),
             Some(_) => no(format!("{to} is not level")),
             None if to == me.id => no(format!("{to} leads already")),
-            None if me.members.votes(to) => no(format!("there is no session with {to}")),
+            None if me.members.may_lead(to) => no(format!("there is no session with {to}")),
+            None if me.members.votes(to) => no(format!("the vote of {to} weighs nothing")),
             None => no(format!("{to} is not a voter")),
         }
     }
 
     fn best_heir(&self, me: &Local) -> Option<NodeId> {
-        let can = self.learners.iter().filter(|(id, l)| me.members.votes(**id) && l.progress == Progress::Synced);
+        let can = self.learners.iter().filter(|(id, l)| me.members.may_lead(**id) && l.progress == Progress::Synced);
         can.max_by_key(|(id, l)| (l.acked, Reverse(**id))).map(|(id, _)| *id)
     }
 

@@ -40,6 +40,25 @@ fn runs(spec: &str) -> Result<Vec<Entries>, Box<dyn Error>> {
     Ok(runs)
 }
 
+/// `voter=4`, `learner=4`, `gone=4`, and `weight=4:3` or `weight=4:3@1` for a weight of 3, in group 1.
+fn member_change(make: &str, of: &str) -> Result<MemberChange, Box<dyn Error>> {
+    if make == "weight" {
+        let (id, count) = of.split_once(':').ok_or("which weight?")?;
+        let (weight, group) = count.split_once('@').map_or((count, None), |(weight, group)| (weight, Some(group)));
+        let (id, weight) = (NodeId(id.parse()?), weight.parse()?);
+        let group = group.map(str::parse).transpose()?;
+        return Ok(MemberChange { change: Change::Weight { id, weight, group }, address: None });
+    }
+    let id = NodeId(of.parse()?);
+    let change = match make {
+        "voter" => Change::Voter(id),
+        "learner" => Change::Learner(id),
+        "gone" => Change::Remove(id),
+        other => return Err(format!("nobody can be made {other}").into()),
+    };
+    Ok(MemberChange { change, address: Some(id.to_string()) })
+}
+
 fn value<T: FromStr<Err: Error + 'static>>(
     args: &mut ArgumentConsumer<'_>,
     key: &str,
@@ -95,14 +114,7 @@ impl Story {
         let mut changes = Vec::new();
         if command.name == "change" {
             while let Some((make, id)) = args.next_key() {
-                let id = NodeId(id.parse()?);
-                let change = match make {
-                    "voter" => Change::Voter(id),
-                    "learner" => Change::Learner(id),
-                    "gone" => Change::Remove(id),
-                    other => return Err(format!("nobody can be made {other}").into()),
-                };
-                changes.push(MemberChange { change, address: Some(id.to_string()) });
+                changes.push(member_change(make, id)?);
             }
         }
         while let Some(arg) = args.next_pos() {
@@ -238,5 +250,7 @@ story!(
     members,
     members_crash,
     mending,
-    hand_over
+    hand_over,
+    weights,
+    groups
 );

@@ -122,6 +122,7 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z61", "a promise that was made before is counted again", "Learner.registerWithLeader's -1", "Z-LEAD"),
     real("Z62", "an observer is fed what its source has, committed or not", "ZOOKEEPER-5088", "Z-NBT"),
+    rule("Z63", "a voter that weighs nothing stands for election", "ZooKeeper's QuorumHierarchical", "Z-NBT"),
 ];
 
 #[cfg(test)]

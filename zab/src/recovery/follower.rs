@@ -15,7 +15,7 @@ use super::leader::Leading;
 use crate::core::{Fx, GiveUp, Hard, Local, Outcome, State, Zab};
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid, chunk_weight, fits, follows, weight};
 use crate::read::LearnerReads;
-use crate::reconfig::may_stand;
+use crate::reconfig::may_vote;
 
 /// How far a learner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +94,7 @@ impl Following {
             mending: me.hard.mending,
             relay: leader != vote.leader,
         };
-        let voter = may_stand(&me.members, me.id);
+        let voter = may_vote(&me.members, me.id);
         me.note_following(vote, voter);
         fx.send(leader, if voter { Message::FollowerInfo(info) } else { Message::ObserverInfo(info) });
         fx.trace("zab/recovery#start", "Zab1.0 P1.1", || TraceBody::Set {
