@@ -9,7 +9,7 @@ use crate::client::wire::{Answer, Ask};
 use crate::entries::{Entries, EntryKind};
 use crate::membership::{MemberChange, Membership};
 use crate::protocol::Refusal;
-use crate::quorum::{Change, Configuration, Voters};
+use crate::quorum::{Change, Configuration, Share, Voters};
 use crate::types::{LogId, NodeId};
 
 /// See the [module](self).
@@ -109,10 +109,17 @@ impl<P: Subject> World<'_, P> {
         for (make, target) in make {
             let Some(host) = self.resolve(*target) else { continue };
             let id = self.hosts[host].id;
-            list.push(match make {
+            // Weights are for voters, and nobody can say beforehand who that will be.
+            if matches!(make, Make::Weighing(_)) && !self.members.now().configuration.voters().contains(id) {
+                continue;
+            }
+            list.push(match *make {
                 Make::Voter => Change::Voter(id),
                 Make::Learner => Change::Learner(id),
                 Make::Gone => Change::Remove(id),
+                Make::Weighing(Share { weight, group }) => {
+                    Change::Weight { id, weight: weight.into(), group: Some(group.into()) }
+                }
             });
         }
         self.order_change(&list);

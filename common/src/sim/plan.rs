@@ -6,6 +6,7 @@
 
 use super::subject::Timing;
 use crate::node::ReplicaConfig;
+use crate::quorum::Share;
 use crate::rng::Rng;
 use crate::state_machine::SessionLimits;
 use crate::types::{Micros, NodeId};
@@ -267,6 +268,8 @@ pub enum Make {
     Voter,
     Learner,
     Gone,
+    /// A voter that weighs so much, in this group.
+    Weighing(Share),
 }
 
 /// What comes instead of a frame.

@@ -366,7 +366,11 @@ impl fmt::Display for Fault {
             Self::Transfer { to: Some(to) } => write!(f, "{kind} to {to}"),
             Self::Transfer { to: None } => write!(f, "{kind} to any"),
             Self::Change { make } => {
-                let all: Vec<_> = make.iter().map(|(m, t)| format!("{}={t}", name_of(&MAKES, *m))).collect();
+                let one = |(make, target): &(Make, Target)| match make {
+                    Make::Weighing(share) => format!("weight{}@{}={target}", share.weight, share.group),
+                    make => format!("{}={target}", name_of(&MAKES, *make)),
+                };
+                let all: Vec<_> = make.iter().map(one).collect();
                 write!(f, "{kind} {}", all.join(","))
             }
         }

@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::quorum::Share;
 use crate::sim::plan::{Death, DiskCall, Hostile, Lie, Make};
 use crate::sim::swarm;
 
@@ -188,6 +189,10 @@ fn fault() -> impl Strategy<Value = Fault> {
             24 => Fault::Hostile { from: node, to, bytes: Hostile::TooLong },
             25 => Fault::Stranger { from: node, to, lie: Lie::Called },
             26 => Fault::Transfer { to: (nth > 2).then_some(node) },
+            27 if nth > 2 => {
+                let share = Share { weight: per_mille, group: (nth % 16) as u8 };
+                Fault::Change { make: vec![(Make::Weighing(share), node), (Make::Voter, to)] }
+            }
             _ => Fault::Change { make: vec![(Make::Voter, node), (Make::Gone, to)] },
         },
     )

@@ -2,6 +2,7 @@
 
 use super::numbers::{Unit, decimal, read_span};
 use super::{MAX_TARGETS, PlanError};
+use crate::quorum::{MAX_GROUPS, MAX_WEIGHT, Share};
 use crate::sim::plan::{Make, Target};
 use crate::types::{Micros, NodeId};
 
@@ -89,12 +90,12 @@ impl<'a> Words<'a> {
     /// What is to become of whom, with commas.
     pub(super) fn makes(&mut self, names: &[(Make, &str)]) -> Result<Vec<(Make, Target)>, PlanError> {
         let words = names.iter().map(|(_, name)| *name).collect::<Vec<_>>().join("=…, ");
-        let allowed = format!("1 to {MAX_TARGETS} of {words}=…, such as voter=n4,gone=leader");
+        let allowed = format!("1 to {MAX_TARGETS} of {words}=…, such as voter=n4,gone=leader, or weight3@1=n4");
         self.read("members", &allowed, |w| {
             let one = |part: &str| {
                 let (name, node) = part.split_once('=')?;
-                let make = names.iter().find(|(_, n)| *n == name)?.0;
-                Some((make, target(node)?))
+                let named = names.iter().find(|(_, n)| *n == name).map(|(make, _)| *make);
+                Some((named.or_else(|| weighing(name).map(Make::Weighing))?, target(node)?))
             };
             let all: Option<Vec<_>> = w.split(',').take(MAX_TARGETS + 1).map(one).collect();
             all.filter(|t| t.len() <= MAX_TARGETS)
@@ -108,6 +109,16 @@ impl<'a> Words<'a> {
             Some(word) => Err(PlanError::new("the end of the line", format!("`{word}`"), "nothing more")),
         }
     }
+}
+
+/// `weight3@1`: what a voter is to count, and in which group.
+fn weighing(word: &str) -> Option<Share> {
+    let (weight, group) = word.strip_prefix("weight")?.split_once('@')?;
+    // As in `target`, each is written in one way only.
+    let number = |digits: &str| decimal(digits).filter(|n| n.to_string() == digits);
+    let weight = u16::try_from(number(weight)?).ok().filter(|weight| *weight <= MAX_WEIGHT)?;
+    let group = u8::try_from(number(group)?).ok().filter(|group| *group < MAX_GROUPS)?;
+    Some(Share { weight, group })
 }
 
 fn target(word: &str) -> Option<Target> {

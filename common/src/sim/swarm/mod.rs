@@ -18,8 +18,9 @@ mod scenarios;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod weights;
 
-use super::plan::{Fault, Plan, Shape, Target, Timed};
+use super::plan::{Fault, Make, Plan, Shape, Target, Timed};
 use super::stream::Streams;
 use crate::rng::Rng;
 use crate::types::Micros;
@@ -79,10 +80,17 @@ fn changes_members(fault: &Fault) -> bool {
     matches!(fault, Fault::Change { .. })
 }
 
+fn changes_weights(fault: &Fault) -> bool {
+    matches!(fault, Fault::Change { make } if make.iter().any(|(make, _)| matches!(make, Make::Weighing(_))))
+}
+
 /// Whether what destroys confirmed bytes strikes fewer than half of the voters in this plan, whoever leads when it does.
 pub fn minority_struck(plan: &Plan) -> bool {
     if plan.faults.iter().any(|t| changes_members(&t.fault)) {
         let mut struck = plan.faults.iter().filter(|t| t.fault.destroys());
+        if plan.faults.iter().any(|t| changes_weights(&t.fault)) {
+            return struck.next().is_none();
+        }
         let first = struck.next().map(|t| t.fault.targets());
         return first
             .is_none_or(|first| matches!(first[..], [Target::Node(_)]) && struck.all(|t| t.fault.targets() == first));
@@ -114,6 +122,7 @@ fn draw(shape: &mut Shape, seed: u64) -> Vec<Timed> {
         single = drawn.into_iter().take(room).map(|(_, t)| t).collect();
     }
     all.append(&mut single);
+    weights::add(shape, streams, &mut all);
     for timed in &mut all {
         if let Fault::Drift { per_mille, .. } = &mut timed.fault
             && let bound @ 1.. = shape.timing.drift as i16

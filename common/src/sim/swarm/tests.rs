@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::sim::plan::{Fault, Target};
+use crate::quorum::Share;
+use crate::sim::plan::{Fault, Make, Target};
 use crate::sim::plan_text::KINDS;
 use crate::types::NodeId;
 
@@ -60,6 +61,12 @@ fn disks_that_lose_what_they_confirmed_are_a_minority() {
         (plan.shape.voters, plan.faults) = (voters, faults);
         assert_eq!(minority_struck(&plan), allowed, "{plan}");
     }
+    // Of voters that may weigh anything, not even one.
+    let make = vec![(Make::Weighing(Share { weight: 3, group: 0 }), Target::Leader)];
+    plan.faults = vec![Timed { at: Micros(0), fault: Fault::Change { make } }];
+    assert!(minority_struck(&plan));
+    plan.faults.push(node(1));
+    assert!(!minority_struck(&plan));
 }
 
 #[test]
@@ -84,6 +91,22 @@ fn each_kind_is_in_about_half_of_the_plans_and_counts_differ_widely() {
         assert!((SEEDS * least / 100..SEEDS * 95 / 100).contains(&n), "{kind}: {n} of {SEEDS}");
     }
     assert!(few > SEEDS / 40 && many > SEEDS / 20, "{few} {many}");
+}
+
+#[test]
+fn what_voters_count_changes_in_some_plans() {
+    let (mut weighed, mut grouped) = (0, 0);
+    for seed in 0..SEEDS {
+        let faults = plan("raft", seed).faults;
+        let makes = faults.iter().filter_map(|t| if let Fault::Change { make } = &t.fault { Some(make) } else { None });
+        let shares: Vec<Share> = makes
+            .flatten()
+            .filter_map(|(make, _)| if let Make::Weighing(share) = make { Some(*share) } else { None })
+            .collect();
+        weighed += u64::from(shares.iter().any(|s| s.weight != 1));
+        grouped += u64::from(shares.iter().any(|s| s.group > 1));
+    }
+    assert!(weighed > SEEDS / 20 && grouped > SEEDS / 40, "{weighed} {grouped}");
 }
 
 #[test]
