@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use common::membership::{MAX_ADDRESS, MemberChange, Membership};
-use common::quorum::Change;
+use common::quorum::{Change, MAX_GROUPS, MAX_WEIGHT, Share};
 use common::status::Status;
 use common::types::{LogId, NodeId};
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ Examples:
   duet ctl member remove 1
   duet ctl member replace 1 4                the last two in one change
   duet ctl member change --voter 4,5,6 --remove 1,2,3      any number at once
+  duet ctl member weight 1=2 5=0             node 1 counts twice; node 5 never, and is never elected
+  duet ctl member weight 1=1@1 2=1@1 3=1@2 4=1@2 5=1@3     three groups, of which two are needed
 
 How a node joins: start it with an id that nobody has, as an observer that listens, then add and promote it.
   duet node --id 4 --member observer --peer-listen 10.0.0.4:7001 --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4";
@@ -73,6 +75,12 @@ enum Ask {
         #[arg(value_name = "NEW[=HOST:PORT]", value_parser = parse_seat)]
         new: Seat,
     },
+    /// Say how much voters count: more than half of the weight in more than half of the groups is a quorum
+    Weight {
+        /// Who, how much from 0 (never counted, never elected) to 1000, and in which group from 0 to 15 if in another one
+        #[arg(required = true, value_name = "ID=WEIGHT[@GROUP]", value_parser = parse_weight)]
+        weights: Vec<Weighed>,
+    },
     /// Several at once: from the old voters to the new ones in one step, with a quorum of each until it is done
     Change {
         /// Make these voters; with an address if they are new, or are elsewhere now
@@ -84,7 +92,18 @@ enum Ask {
         /// Let these belong no more
         #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = parse_id)]
         remove: Vec<NodeId>,
+        /// Let these voters, old or new, count so much; a new one counts 1 in group 0 otherwise
+        #[arg(long, value_name = "ID=WEIGHT[@GROUP]", value_delimiter = ',', value_parser = parse_weight)]
+        weight: Vec<Weighed>,
     },
+}
+
+/// A voter, and what it is to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Weighed {
+    id: NodeId,
+    weight: u32,
+    group: Option<u32>,
 }
 
 /// A node, perhaps with its address for peers.
@@ -112,6 +131,20 @@ fn parse_seat(text: &str) -> Result<Seat, String> {
     Ok(Seat { id, address: Some(address.to_owned()) })
 }
 
+fn parse_weight(text: &str) -> Result<Weighed, String> {
+    let (id, rest) = text.split_once('=').ok_or("expected ID=WEIGHT or ID=WEIGHT@GROUP, as in 4=2@1")?;
+    let (weight, group) = rest.split_once('@').map_or((rest, None), |(weight, group)| (weight, Some(group)));
+    let number = |what: &str, text: &str, most: u32| {
+        let read = text.trim().parse::<u32>().ok().filter(|n| *n <= most);
+        read.ok_or_else(|| format!("`{text}` is no {what}: expected a number from 0 to {most}"))
+    };
+    Ok(Weighed {
+        id: parse_id(id)?,
+        weight: number("weight", weight, MAX_WEIGHT.into())?,
+        group: group.map(|group| number("group", group, u32::from(MAX_GROUPS) - 1)).transpose()?,
+    })
+}
+
 fn parse_placed(text: &str) -> Result<Seat, String> {
     let seat = parse_seat(text)?;
     if seat.address.is_some() { Ok(seat) } else { Err("expected ID=HOST:PORT, as in 4=10.0.0.4:7001".into()) }
@@ -124,6 +157,7 @@ impl Ask {
         let voter = |s: &Seat| make(Change::Voter(s.id), &s.address);
         let learner = |s: &Seat| make(Change::Learner(s.id), &s.address);
         let plain = |change| make(change, &None);
+        let weigh = |w: &Weighed| plain(Change::Weight { id: w.id, weight: w.weight, group: w.group });
         match self {
             Self::List => Vec::new(),
             Self::Add { nodes } => nodes.iter().map(learner).collect(),
@@ -131,9 +165,11 @@ impl Ask {
             Self::Demote { ids } => ids.iter().map(|id| plain(Change::Learner(*id))).collect(),
             Self::Remove { ids } => ids.iter().map(|id| plain(Change::Remove(*id))).collect(),
             Self::Replace { old, new } => vec![voter(new), plain(Change::Remove(*old))],
-            Self::Change { voter: voters, learner: learners, remove } => {
+            Self::Weight { weights } => weights.iter().map(weigh).collect(),
+            Self::Change { voter: voters, learner: learners, remove, weight: weights } => {
                 let gone = remove.iter().map(|id| plain(Change::Remove(*id)));
-                voters.iter().map(voter).chain(learners.iter().map(learner)).chain(gone).collect()
+                let seats = voters.iter().map(voter).chain(learners.iter().map(learner));
+                seats.chain(gone).chain(weights.iter().map(weigh)).collect()
             }
         }
     }
@@ -174,7 +210,7 @@ pub(super) async fn run(link: &Link, ui: Ui, args: &Args) -> anyhow::Result<Exit
         return Ok(Exit::Good);
     }
     if changes.is_empty() {
-        return Err(Fail::usage("member change: expected --voter, --learner or --remove").into());
+        return Err(Fail::usage("member change: expected --voter, --learner, --remove or --weight").into());
     }
     if link.protocol() == Protocol::Raft {
         args.ask.check(&link.knowing(LogId::ZERO).await?.membership)?;
@@ -203,10 +239,20 @@ pub(super) fn standing(membership: &Membership, id: NodeId) -> &'static str {
     }
 }
 
+/// What a member counts: by the new voters of two sets that are joint, if it is among them. None for who does not vote.
+fn share(membership: &Membership, id: NodeId) -> Option<Share> {
+    let c = &membership.configuration;
+    c.voters().share(id).or_else(|| c.outgoing().share(id))
+}
+
 /// The members, as JSON.
 pub(crate) fn members_json(protocol: Protocol, s: &Status) -> Value {
     let m = &s.membership;
-    let one = |id: NodeId| json!({"id": id, "member": standing(m, id), "address": m.addresses.get(&id)});
+    let one = |id: NodeId| {
+        let (weight, group) = share(m, id).map(|s| (s.weight, s.group)).unzip();
+        let address = m.addresses.get(&id);
+        json!({"id": id, "member": standing(m, id), "address": address, "weight": weight, "group": group})
+    };
     let members: Vec<Value> = m.configuration.members().into_iter().map(one).collect();
     let since = (s.membership_at > LogId::ZERO).then(|| id_json(protocol, s.membership_at));
     json!({"joint": m.configuration.is_joint(), "since": since, "members": members})
@@ -227,15 +273,24 @@ fn show(protocol: Protocol, s: &Status, ui: Ui) -> anyhow::Result<()> {
         return ui.json_line(&object);
     }
     let m = &s.membership;
-    let mut t = table(&["PROTOCOL", "NODE", "MEMBER", "ADDRESS", "LEADS"]);
+    // Where all count the same there is nothing to say about it.
+    let weighed = !(m.configuration.voters().is_plain() && m.configuration.outgoing().is_plain());
+    let mut heads = vec!["PROTOCOL", "NODE", "MEMBER", "ADDRESS", "LEADS"];
+    heads.extend(["WEIGHT", "GROUP"].iter().filter(|_| weighed));
+    let mut t = table(&heads);
     for member in m.configuration.members() {
-        t.add_row([
+        let mut row = vec![
             protocol.to_string(),
             member.to_string(),
             standing(m, member).to_owned(),
             m.addresses.get(&member).cloned().unwrap_or_else(|| "-".into()),
             if s.leader == Some(member) { "yes" } else { "" }.to_owned(),
-        ]);
+        ];
+        if weighed {
+            let counts = share(m, member).map(|s| [s.weight.to_string(), s.group.to_string()]);
+            row.extend(counts.unwrap_or_else(|| ["-".to_owned(), "-".to_owned()]));
+        }
+        t.add_row(row);
     }
     ui.line(table_text(&t))?;
     if m.configuration.is_joint() {
@@ -278,6 +333,33 @@ mod tests {
         let words = |m: &Membership| [1, 2, 4, 9].map(|n| standing(m, NodeId(n)));
         assert_eq!(words(&joint), ["voter (leaving)", "voter", "voter (coming)", "observer"]);
         assert_eq!(words(&joint.leave_joint().unwrap()), ["observer", "voter", "voter", "observer"]);
+    }
+
+    #[test]
+    fn weights_are_read_and_shown() {
+        let read = |text: &str| parse_weight(text).map(|w| (w.id.0, w.weight, w.group));
+        assert_eq!((read("4=2"), read("n4=0@15")), (Ok((4, 2, None)), Ok((4, 0, Some(15)))));
+        for (bad, why) in [
+            ("4", "ID=WEIGHT@GROUP"),
+            ("0=1", "from 1 on"),
+            ("4=", "`` is no weight: expected a number from 0 to 1000"),
+            ("4=1001", "`1001` is no weight"),
+            ("4=1@16", "`16` is no group: expected a number from 0 to 15"),
+            ("4=1@", "no group"),
+        ] {
+            assert!(read(bad).unwrap_err().contains(why), "{bad}");
+        }
+        let three = Membership::of([1, 2, 3].map(|n| (NodeId(n), format!("h{n}:1"))).into());
+        let ask = Ask::Change {
+            voter: vec![seat("4=h4:1")],
+            learner: vec![],
+            remove: vec![NodeId(3)],
+            weight: vec![parse_weight("4=5@1").unwrap()],
+        };
+        let joint = three.with(&ask.changes()).unwrap();
+        assert_eq!(joint.to_string(), "voters=(1 2 4*5@1)&&(1 2 3) autoleave");
+        let counts = [1, 3, 4, 9].map(|n| share(&joint, NodeId(n)).map(|s| (s.weight, s.group)));
+        assert_eq!(counts, [Some((1, 0)), Some((1, 0)), Some((5, 1)), None]);
     }
 
     #[test]
