@@ -227,11 +227,14 @@ mod tests {
     fn weights_are_in_the_log_and_change_with_both_quorums() {
         let weigh = change(Change::Weight { id: NodeId(1), weight: 2, group: None }, None);
         let plain = three().encode();
-        for joint in [three().with(&[weigh.clone()]).unwrap(), three().with_both(&[weigh.clone()]).unwrap()] {
+        for joint in [
+            three().with(std::slice::from_ref(&weigh)).unwrap(),
+            three().with_both(std::slice::from_ref(&weigh)).unwrap(),
+        ] {
             assert_eq!(joint.to_string(), "voters=(1*2 2 3)&&(1 2 3) autoleave");
             assert_eq!(Membership::decode(&joint.encode()).unwrap(), joint);
             let left = joint.leave_joint().unwrap();
-            assert_eq!(left.with(&[weigh.clone()]), Err(MembershipError::Nothing));
+            assert_eq!(left.with(std::slice::from_ref(&weigh)), Err(MembershipError::Nothing));
             assert!(left.with(&[change(Change::Voter(NodeId(4)), Some("h4:1"))]).unwrap().configuration.is_joint());
             let back = change(Change::Weight { id: NodeId(1), weight: 1, group: None }, None);
             assert_eq!(left.with(&[back]).unwrap().leave_joint().unwrap().encode(), plain);

@@ -113,6 +113,8 @@ pub(crate) struct Local {
     pub(crate) handover: Option<Handover>,
     /// Whom its last leader named.
     pub(crate) designated: Option<Designated>,
+    /// Until then only the leader may feed this node.
+    pub(crate) direct_until: Micros,
     pub(crate) halted: bool,
 }
 
@@ -433,6 +435,9 @@ impl Zab {
             Message::FollowerInfo(info) | Message::ObserverInfo(info) => self.on_info(from, info, fx),
             message => match &mut self.state {
                 State::Leading(l) => l.on_message(&mut self.me, from, &message, fx),
+                State::Following(f) if let Message::Summon { epoch } = message => {
+                    f.on_summon(&mut self.me, from, epoch, fx)
+                }
                 State::Following(f) if f.leader == from => f.on_message(&mut self.me, message, fx),
                 State::Following(f) => f.on_observer_message(&mut self.me, from, &message, fx),
                 // Of an attempt that is over.
@@ -501,6 +506,7 @@ impl Protocol for Zab {
             stale_writes: 0,
             handover: None,
             designated: None,
+            direct_until: now,
             halted: false,
             config,
         };

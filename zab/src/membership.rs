@@ -160,7 +160,7 @@ impl Local {
 
     /// Those that may feed it, best first.
     fn sources(&self, leader: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        let wants = !may_vote(&self.members, self.id) && self.failures == 0;
+        let wants = !may_vote(&self.members, self.id) && self.failures == 0 && self.now >= self.direct_until;
         let may = move |id: &NodeId| wants && *id != self.id && *id != leader && self.connected(*id);
         self.config.sources.iter().copied().map(NodeId).filter(may)
     }

@@ -284,6 +284,11 @@ pub enum Message {
         /// The leader's commit point; unless it is plain, confirmed by a quorum after the request arrived.
         zxid: Zxid,
     },
+    /// To an observer that somebody else feeds: the leader wants it for itself, since it is to become a voter.
+    Summon {
+        /// The leader's epoch.
+        epoch: u64,
+    },
     /// The leader gives up; vote for this one (see [`transfer`](crate::transfer)).
     HandOver {
         /// The attempt.
@@ -299,7 +304,7 @@ impl Message {
     /// The attempt it belongs to; None for notifications.
     pub fn attempt(&self) -> Option<u64> {
         match self {
-            Self::Notification(_) => None,
+            Self::Notification(_) | Self::Summon { .. } => None,
             Self::FollowerInfo(info) | Self::ObserverInfo(info) => Some(info.attempt),
             Self::LeaderInfo { attempt, .. }
             | Self::AckEpoch { attempt, .. }
@@ -356,7 +361,7 @@ impl fmt::Debug for Message {
                 write!(f, " epoch {epoch}")?;
                 if *voter { Ok(()) } else { write!(f, " of {leader} to an observer") }
             }
-            Self::NewLeader { epoch, .. } => write!(f, " epoch {epoch}"),
+            Self::NewLeader { epoch, .. } | Self::Summon { epoch } => write!(f, " epoch {epoch}"),
             Self::AckEpoch { current_epoch, last_zxid, already_accepted, .. } => {
                 write!(f, " currentEpoch {current_epoch} lastZxid {}", Hex(*last_zxid))?;
                 f.write_str(if *already_accepted { " already accepted" } else { "" })
@@ -402,6 +407,7 @@ impl common::codec::Message for Message {
             Self::Request { .. } => "REQUEST",
             Self::Sync { .. } => "SYNC",
             Self::HandOver { .. } => "HANDOVER",
+            Self::Summon { .. } => "SUMMON",
         }
     }
 

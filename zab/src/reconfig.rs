@@ -29,13 +29,13 @@ use common::entries::{Batch, Entries, EntryKind};
 use common::membership::{MemberChange, Members, Membership};
 use common::mutant;
 use common::protocol::{Effect, Hindrance, Refusal};
-use common::quorum::Configuration;
+use common::quorum::{Change, Configuration};
 use common::trace::TraceBody;
-use common::types::{Member, NodeId};
+use common::types::{Member, Micros, NodeId};
 
 use crate::broadcast::next_zxid;
 use crate::core::{Fx, GiveUp, Local, Outcome};
-use crate::message::Zxid;
+use crate::message::{Message, Zxid};
 use crate::recovery::follower::Following;
 use crate::recovery::leader::{Leading, Progress};
 
@@ -87,12 +87,28 @@ impl Leading {
             Ok(membership) => membership,
             Err(why) => {
                 fx.mark("zab/reconfig#change.refused");
+                self.summon(me, changes, fx);
                 fx.push(Effect::ChangeAnswer { id, answer: Err(Some(why)) });
                 return Ok(());
             }
         };
         self.changing = Some(Changing { id, at: Zxid::new(u64::MAX, u64::MAX) });
         self.propose_members(me, &membership, fx)
+    }
+
+    /// Those who are to become voters and are fed by somebody else are asked to come here: only a leader can tell that
+    /// somebody is level.
+    fn summon(&self, me: &Local, changes: &[MemberChange], fx: &mut Fx) {
+        for change in changes {
+            if let Change::Voter(id) = change.change
+                && self.established()
+                && me.connected(id)
+                && !self.learners.contains_key(&id)
+            {
+                fx.mark("zab/reconfig#summon");
+                fx.send(id, Message::Summon { epoch: self.epoch });
+            }
+        }
     }
 
     /// The membership after these changes, if they may be made now.
@@ -197,6 +213,16 @@ impl Leading {
 }
 
 impl Following {
+    /// The leader asks an observer that somebody else feeds to come to it, and not to leave it soon.
+    pub(crate) fn on_summon(&self, me: &mut Local, from: NodeId, epoch: u64, fx: &mut Fx) -> Outcome {
+        if from != self.head || from == self.leader || epoch != self.epoch || !self.in_broadcast() {
+            return Ok(());
+        }
+        fx.mark("zab/reconfig#on_summon");
+        me.direct_until = me.now.after(Micros(me.config.init_limit().0 * 10));
+        Err(GiveUp("the leader wants it for itself"))
+    }
+
     /// A PROPOSAL comes to an observer: its leader counts it from now on. It has promised this epoch like any follower, when
     /// it acknowledged NEWLEADER.
     pub(crate) fn promoted(&mut self, me: &mut Local, fx: &mut Fx) {

@@ -97,6 +97,7 @@ fn message() -> impl Strategy<Value = Message> {
             plain,
             zxid
         }),
+        epoch().prop_map(|epoch| Message::Summon { epoch }),
         (attempt, 0u64..6, zxid()).prop_map(|(attempt, to, zxid)| Message::HandOver { attempt, to: NodeId(to), zxid }),
     ]
 }

@@ -18,7 +18,7 @@ use crate::transport::{
 
 /// The links to the peers, of either kind.
 pub(super) enum Wire {
-    Tcp(Transport),
+    Tcp(Box<Transport>),
     InProcess(InProcess),
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn listen_for_peers<P: Protocol>(
             Transport::start(transport, Some(listener), Arc::clone(counters))?
         }
     };
-    Ok((Wire::Tcp(transport), events))
+    Ok((Wire::Tcp(Box::new(transport)), events))
 }
 
 pub(super) async fn listen_for_clients<P: Protocol>(

@@ -116,7 +116,8 @@ fn guard_following(me: &Local, f: &Following) -> Check {
         "Z-PFX: nothing of a later epoch than the leader's",
         f.stage < Stage::Syncing || me.log.last().epoch <= f.epoch.max(me.log.base().epoch),
     )?;
-    rule("C-RES: reads are bounded", f.reads.len() <= me.config.reads_max)
+    let fed = f.relay.as_ref().map_or(0, |relay| relay.learners.len());
+    rule("C-RES: reads are bounded", f.reads.len() + f.syncs.len() <= me.config.reads_max + 2 * fed)
 }
 
 fn guard_leading(me: &Local, l: &Leading) -> Check {
