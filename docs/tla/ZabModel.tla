@@ -1,0 +1,5 @@
+------------------------------ MODULE ZabModel ------------------------------
+(* Zab.tla for TLC, which has no need to tell the servers apart.              *)
+EXTENDS Zab, TLC
+Symmetry == Permutations(Server)
+=============================================================================
