@@ -15,7 +15,7 @@ CONSTANTS
     Nobody,      \* what a node without a leader follows
     MaxEpoch, MaxTxns, MaxCrashes, MaxBreaks,      \* bounds of the model
     EpochStep,   \* a leader may choose an epoch up to so much above all it heard of
-    EarlyFollow, \* FOLLOWERINFO may be under way before its leader knows that it leads
+    EarlyFollow, \* a node may follow one that does not lead: not yet, or not any more
     Start,       \* "empty", or a later state from which to go on; see Init
     Bug          \* "none", or the rule that is broken; all of them are marked below
 
@@ -133,7 +133,7 @@ Lead(i) ==
 (* FOLLOWERINFO: acceptedEpoch, and, which is our change, currentEpoch and the last zxid. *)
 Follow(f, l) ==
     /\ MayChoose(f) /\ l # f
-    /\ Leads(l) \/ (EarlyFollow /\ node[l].role # "Down")
+    /\ Leads(l) \/ EarlyFollow
     /\ node' = [node EXCEPT ![f] = [@ EXCEPT !.role = "Following", !.stage = "Info", !.leader = l]]
     /\ toLeader' = [toLeader EXCEPT ![f][l] = Append(@,
            [t |-> "FOLLOWERINFO", acc |-> mem[f].acc, cur |-> mem[f].cur, last |-> Last(mem[f].log)])]
@@ -164,12 +164,14 @@ GiveUp(i) ==
     /\ UNCHANGED <<mem, disk, seen>>
 
 (* What it said before still arrives; what was said to it does not. *)
+Unheard(i) == [f \in Server |-> [toLeader[f] EXCEPT ![i] = <<>>]]
+
 Crash(i) ==
     /\ node[i].role # "Down" /\ spent.crashes < MaxCrashes
     /\ spent' = [spent EXCEPT !.crashes = @ + 1]
     /\ mem' = [mem EXCEPT ![i] = disk[i]]
     /\ node' = [node EXCEPT ![i] = Dead]
-    /\ toLeader' = [f \in Server |-> [toLeader[f] EXCEPT ![i] = <<>>]]
+    /\ toLeader' = Unheard(i)
     /\ toLearner' = [toLearner EXCEPT ![i] = <<>>]
     /\ UNCHANGED <<disk, seen>>
 
@@ -177,7 +179,8 @@ Crash(i) ==
 Restart(i) ==
     /\ node[i].role = "Down"
     /\ node' = [node EXCEPT ![i] = Idle(0)]
-    /\ UNCHANGED <<mem, disk, toLeader, toLearner, seen, spent>>
+    /\ toLeader' = Unheard(i)
+    /\ UNCHANGED <<mem, disk, toLearner, seen, spent>>
 
 ------------------------------------------------------------------------------
 (* Phase 1, discovery: fence off earlier leaders.                             *)

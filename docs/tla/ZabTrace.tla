@@ -132,9 +132,11 @@ IsLearners(m) == m[1] \in {"FOLLOWERINFO", "ACKEPOCH", "ACK"}
 SaidShown(i) == \A g \in Server \ {i} :
     LET asLearner == Views(i, Added(was.leaders[i][g], toLeader[i][g]))
         asLeader == NoHistoryCommits(Views(i, Added(was.learners[g], toLearner[g])))
+        lost == ~Live(i, g, toLeader[g][i])
     IN
     /\ asLearner = SelectSeq(SaidTo(g), IsLearners)
-    /\ asLeader \in {<<>>, NoHistoryCommits(SelectSeq(SaidTo(g), LAMBDA m : ~IsLearners(m)))}
+    /\ \/ asLeader = NoHistoryCommits(SelectSeq(SaidTo(g), LAMBDA m : ~IsLearners(m)))
+       \/ lost /\ asLeader = <<>>
 
 ------------------------------------------------------------------------------
 
