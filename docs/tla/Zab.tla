@@ -16,7 +16,7 @@ CONSTANTS
     MaxEpoch, MaxTxns, MaxCrashes, MaxBreaks,      \* bounds of the model
     EpochStep,   \* a leader may choose an epoch up to so much above all it heard of
     EarlyFollow, \* a node may follow one that does not lead: not yet, or not any more
-    Start,       \* "empty", or a later state from which to go on; see Init
+    Start,       \* "empty", or a later state from which to go on; see below
     Bug          \* "none", or the rule that is broken; all of them are marked below
 
 VARIABLES
@@ -68,34 +68,38 @@ Dead == [Idle(0) EXCEPT !.role = "Down"]
 Level(acc, cur, log) == [acc |-> acc, cur |-> cur, log |-> log]
 Reign(e, by, hist) == [e |-> e, by |-> by, hist |-> hist, whole |-> TRUE]
 
-Begin(store, nodes, reigns, proposed) ==
-    /\ mem = store /\ disk = store /\ node = nodes
+Begin(memory, store, nodes, reigns, proposed, delivered) ==
+    /\ mem = memory /\ disk = store /\ node = nodes
     /\ toLeader = [f \in Server |-> [l \in Server |-> <<>>]]
     /\ toLearner = [f \in Server |-> <<>>]
     /\ seen = [reigns |-> reigns, est |-> {[e |-> r.e, by |-> r.by] : r \in reigns},
-               count |-> [e \in 1..MaxEpoch |-> IF e = 1 THEN proposed ELSE 0], delivered |-> <<>>]
+               count |-> [e \in 1..MaxEpoch |-> IF e = 1 THEN proposed ELSE 0], delivered |-> delivered]
     /\ spent = [crashes |-> 0, breaks |-> 0]
 
-(* "established": `a` leads epoch 1 with `b`; `c` was never there. "diverged": after that `a` has proposed what only its own
-   disk has, and is without a leader; `b` and `c` have established epoch 2 and are without a leader again. Either is reached
-   from "empty"; models that begin there see further with the same bounds. *)
-Init ==
-    \/ /\ Start = "empty"
-       /\ Begin([i \in Server |-> Level(0, 0, <<>>)], [i \in Server |-> Idle(0)], {}, 0)
-    \/ /\ Start = "established"
-       /\ \E a, b \in Server : a # b /\
-           Begin([i \in Server |-> IF i \in {a, b} THEN Level(1, 1, <<>>) ELSE Level(0, 0, <<>>)],
-                 [i \in Server |->
-                     IF i = a THEN [Idle(0) EXCEPT !.role = "Leading", !.stage = "Broadcast", !.epoch = 1,
-                                                   !.peers = [NoPeers EXCEPT ![b].p = "Synced"]]
-                     ELSE IF i = b THEN [Idle(0) EXCEPT !.role = "Following", !.stage = "Broadcast", !.epoch = 1, !.leader = a]
-                     ELSE Idle(0)],
-                 {Reign(1, a, <<>>)}, 0)
-    \/ /\ Start = "diverged"
-       /\ \E a, b \in Server : a # b /\
-           Begin([i \in Server |-> IF i = a THEN Level(1, 1, <<<<1, 1, a>>>>) ELSE Level(2, 2, <<>>)],
-                 [i \in Server |-> Idle(0)],
-                 {Reign(1, a, <<>>), Reign(2, b, <<>>)}, 1)
+AllIdle == [i \in Server |-> Idle(0)]
+Either(i, a, yes, no) == IF i = a THEN yes ELSE no
+
+(* Where a model begins. All others are reached from "empty" and let a model see further with the same bounds.
+   "established": `a` leads epoch 1 with `b`; `c` was never there.
+   "committed": after that, what `a` proposed was committed with `b`; now all are without a leader.
+   "pending": all have epoch 1, `a` has proposed what is only in its own memory; now all are without a leader.
+   "diverged": that is on its disk, and `b` and `c` have established epoch 2 without it. *)
+Init == \E a, b \in Server :
+    LET x == <<<<1, 1, a>>>>
+        first == Reign(1, a, <<>>)
+        pair(log) == [i \in Server |-> IF i \in {a, b} THEN Level(1, 1, log) ELSE Level(0, 0, <<>>)]
+        one(e, log) == [i \in Server |-> Either(i, a, Level(1, 1, log), Level(e, e, <<>>))]
+        leads == [Idle(0) EXCEPT !.role = "Leading", !.stage = "Broadcast", !.epoch = 1, !.peers = [NoPeers EXCEPT ![b].p = "Synced"]]
+        follows == [Idle(0) EXCEPT !.role = "Following", !.stage = "Broadcast", !.epoch = 1, !.leader = a]
+    IN
+    /\ a # b
+    /\ CASE Start = "empty" ->
+              LET none == [i \in Server |-> Level(0, 0, <<>>)] IN Begin(none, none, AllIdle, {}, 0, <<>>)
+         [] Start = "established" ->
+              Begin(pair(<<>>), pair(<<>>), [i \in Server |-> Either(i, a, leads, Either(i, b, follows, Idle(0)))], {first}, 0, <<>>)
+         [] Start = "committed" -> Begin(pair(x), pair(x), AllIdle, {first}, 1, x)
+         [] Start = "pending" -> Begin(one(1, x), one(1, <<>>), AllIdle, {first}, 1, <<>>)
+         [] Start = "diverged" -> Begin(one(2, x), one(2, x), AllIdle, {first, Reign(2, b, <<>>)}, 1, <<>>)
 
 Leads(i) == node[i].role = "Leading"
 Follows(i) == node[i].role = "Following"

@@ -115,10 +115,10 @@ Views(i, q) == IF q = <<>> THEN <<>> ELSE View(i, Head(q)) \o Views(i, Tail(q))
 NoHistoryCommits(said) ==
     LET last == {k \in 1..Len(said) : said[k][1] = "NEWLEADER"}
         upto == IF last = {} THEN 0 ELSE MaxOf(last)
-        RECURSIVE Rest(_)
-        Rest(k) == IF k > Len(said) THEN <<>>
-                   ELSE (IF k < upto /\ said[k][1] = "COMMIT" THEN <<>> ELSE <<said[k]>>) \o Rest(k + 1)
-    IN  Rest(1)
+        RECURSIVE From(_)
+        From(k) == IF k > Len(said) THEN <<>>
+                   ELSE (IF k < upto /\ said[k][1] = "COMMIT" THEN <<>> ELSE <<said[k]>>) \o From(k + 1)
+    IN  From(1)
 
 Added(before, now) == SubSeq(now, Len(before) + 1, Len(now))
 SaidTo(g) == LET RECURSIVE Of(_)
