@@ -39,7 +39,7 @@ pub struct Hard {
     pub accepted_epoch: u64,
     /// The last epoch whose NEWLEADER was acknowledged (`f.a`): the log was that epoch's history.
     pub current_epoch: u64,
-    /// This node lost entries that it had acknowledged, and is not counted for a promise: see [`mend`](crate::mend).
+    /// This node lost entries that it had acknowledged, and is not counted for a promise: see `mend`.
     pub mending: bool,
 }
 

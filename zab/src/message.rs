@@ -62,7 +62,7 @@ pub(crate) fn chunk_weight(chunk: &Chunk) -> u64 {
 
 /// A vote: who should lead, and with which history. Fields are in the order in which votes compare: the greatest
 /// `(peerEpoch, zxid, id)` wins; of equal histories one that votes rather than one that was left out (see
-/// [`reconfig`](crate::reconfig)). Comparing the zxid first would let a long log of an old epoch beat the log that a newer
+/// `reconfig`). Comparing the zxid first would let a long log of an old epoch beat the log that a newer
 /// epoch's quorum had already replaced it with (ZOOKEEPER-335, 1154).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vote {
@@ -146,7 +146,7 @@ pub struct Info {
     pub current_epoch: u64,
     /// The end of its log. Its log does not change until the leader's DIFF, TRUNC or SNAP.
     pub last_zxid: Zxid,
-    /// It had more, and lost it (see [`mend`](crate::mend)).
+    /// It had more, and lost it (see `mend`).
     pub mending: bool,
     /// It knows that the one it asks does not lead, and wants to be passed on what is committed.
     pub relay: bool,
@@ -289,7 +289,7 @@ pub enum Message {
         /// The leader's epoch.
         epoch: u64,
     },
-    /// The leader gives up; vote for this one (see [`transfer`](crate::transfer)).
+    /// The leader gives up; vote for this one (see `transfer`).
     HandOver {
         /// The attempt.
         attempt: u64,

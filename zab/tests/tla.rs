@@ -437,7 +437,8 @@ fn check(name: &str, about: &str, hurt: bool, lines: &[Line]) {
 
 #[test]
 fn traces_for_the_specification_are_what_the_cores_do() {
-    let told: [(&str, &str, fn() -> Run); 6] = [
+    type Tell = fn() -> Run;
+    let told: [(&str, &str, Tell); 6] = [
         ("leader_crash", "A leader crashes, another one goes on, the first one comes back.", leader_crash),
         ("truncation", "A leader crashes with entries that nobody else has; they are cut when it is back.", truncation),
         ("promised_twice", "A promise that is repeated is not counted.", promised_twice),

@@ -185,7 +185,10 @@ fn truth_of(truths: &[(NodeId, Truth<Hard>)], id: NodeId) -> Option<&Truth<Hard>
 impl ZabOracle {
     /// A node begins an epoch, or goes on with one that it began.
     fn begins(&mut self, node: NodeId, epoch: u64, parent: Zxid) -> Check {
-        let delivered = self.delivered.last();
+        // What later epochs delivered it cannot have. It may still begin when one of them is established, out of promises that were
+        // under way; established it will not be any more.
+        let before = self.delivered.spans().iter().rev().find(|s| s.epoch < epoch);
+        let delivered = before.map_or(Zxid::ZERO, last_id);
         let without = !self.reigns.contains_key(&epoch) && !self.descends(parent, delivered);
         let begun = Reign { leader: node, parent, proposed: 0, established: false };
         let reign = self.reigns.entry(epoch).or_insert(begun);
