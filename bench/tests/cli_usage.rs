@@ -81,7 +81,10 @@ fn wrong_usage_is_refused_with_a_helpful_text() {
     refused(&["ctl", "--run", "nowhere", "leader"], &["no run at nowhere"]);
     refused(&["ctl", "member", "add", "4"], &["expected ID=HOST:PORT"]);
     refused(&["ctl", "member", "change", "--voter", "0=h:1"], &["expected a number from 1 on"]);
-    refused(&["ctl", "--target", "raft://a:1", "member", "change"], &["expected --voter, --learner, --remove or --weight"]);
+    refused(
+        &["ctl", "--target", "raft://a:1", "member", "change"],
+        &["expected --voter, --learner, --remove or --weight"],
+    );
     refused(&["sim", "--protocol", "paxos"], &["[possible values: raft, zab, both]"]);
     refused(&["sim", "--seeds", "0"], &["0 is not in 1.."]);
     refused(&["sim", "--minutes", "0"], &["expected a number of minutes from 0.001"]);
