@@ -43,6 +43,8 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-rotted-snapshot",
     "raft-snapshot-below-the-log",
     "raft-transfer-never-given-up",
+    "zab-groups-ignored",
+    "zab-joint-by-heads",
     "zab-later-promise",
     "zab-read-without-a-quorum",
     "zab-roles-change-in-one-session",

@@ -23,6 +23,7 @@ pub use oracle::ZabOracle;
 
 use std::cmp::Ordering;
 
+use common::mutant::suspended;
 use common::sim::subject::Violation;
 use common::types::Member;
 
@@ -91,7 +92,9 @@ fn guard_looking(me: &Local) -> Check {
     rule("C-VOW: the vote is for a history at least as good as one's own", {
         me.note.vote.is_none_or(|v| history(v, me.own_vote()) != Ordering::Less)
     })?;
-    rule("an observer does not vote for itself", me.stands() || me.note.vote.is_none_or(|v| v.leader != me.id))
+    rule("an observer, or a voter that weighs nothing, does not vote for itself", {
+        suspended(|| me.stands()) || me.note.vote.is_none_or(|v| v.leader != me.id)
+    })
 }
 
 fn guard_following(me: &Local, f: &Following) -> Check {
@@ -122,7 +125,7 @@ fn guard_following(me: &Local, f: &Following) -> Check {
 
 fn guard_leading(me: &Local, l: &Leading) -> Check {
     rule("LEADING says so", me.note.state == NodeState::Leading && me.note.vote.is_some_and(|v| v.leader == me.id))?;
-    rule("an observer, or one that is mending, does not lead", me.stands())?;
+    rule("an observer, one that is mending, or a voter that weighs nothing does not lead", suspended(|| me.stands()))?;
     rule("C-VOW: R1: the epoch is durable before LEADERINFO", {
         l.stage <= LeaderStage::Accepting || me.saved.accepted_epoch == l.epoch
     })?;

@@ -108,7 +108,6 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z46", "nobody votes for somebody it does not know", "Raft thesis, 4.2.1", "L1"),
     rule("Z47", "a leader is believed only with a quorum of voters that one knows", "ZOOKEEPER-2014's joiners", "L3"),
     rule("Z48", "a learner goes by its own log in what it is", "ZooKeeper reconfig", "C-VOW"),
-    rule("Z49", "who is left out by what is not committed does not stand", "Raft thesis, 4.2.2", "Z-NBT"),
     rule("Z50", "a change is begun while another is under way", "PrepRequestProcessor's reconfig", "Z-CONF"),
     rule("Z51", "the new voters alone are enough from the proposal on", "Shraer et al., ATC 2012, section 3", "Z-CONF"),
     rule("Z52", "what is in flight is not sent to an observer that becomes a voter", "ZOOKEEPER-962", "C-NBT"),
@@ -122,7 +121,6 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z61", "a promise that was made before is counted again", "Learner.registerWithLeader's -1", "Z-LEAD"),
     real("Z62", "an observer is fed what its source has, committed or not", "ZOOKEEPER-5088", "Z-NBT"),
-    rule("Z63", "a voter that weighs nothing stands for election", "ZooKeeper's QuorumHierarchical", "Z-NBT"),
 ];
 
 #[cfg(test)]
