@@ -113,7 +113,8 @@ impl Local {
             self.note.vote = own;
         }
         let top = self.looking_votes().map(|(round, _)| round).max().unwrap_or(0);
-        if top > self.note.round {
+        // Who has no vote yet goes by the round of those who have: its own is nobody's, and might be ahead of theirs for ever.
+        if top > self.note.round || self.note.vote.is_none() {
             // A higher round: what was received in ours no longer counts, and the comparison starts from the first vote.
             mark!("zab/election#converge.higher_round");
             self.note.round = top;
@@ -141,7 +142,8 @@ impl Local {
     /// A leader that says so itself (`checkLeader`) and is confirmed by a quorum. Of two settled nodes' votes only
     /// leader and peerEpoch are compared, since they may have settled at different times (ZOOKEEPER-1732, 1805, 1818).
     ///
-    /// One that knows of a later change of members is believed without: this node does not know who counts.
+    /// One that knows of a later change of members is believed without: this node does not know who counts. And if this
+    /// node's own log ends in a change that was never committed, those who did without it may be a quorum without it only.
     fn settled_leader(&self) -> Option<(u64, Vote)> {
         self.sessions.keys().find_map(|leader| {
             let leader = *leader;
@@ -154,8 +156,12 @@ impl Local {
                 })
             };
             // A LOOKING node's vote counts too if it is the very same one of the same round.
-            let confirmed =
-                self.members.votes(leader) && self.members.is_quorum(|v| settled(v) || self.agrees(v, n.round, vote));
+            let follows = |v| settled(v) || self.agrees(v, n.round, vote);
+            let confirmed = if mutant!("Z64") {
+                self.members.votes(leader) && self.members.is_quorum(follows)
+            } else {
+                self.members.may_be_quorum(follows)
+            };
             let later = n.members > self.members.firm() && !mutant!("Z47");
             if later && !confirmed {
                 mark!("zab/election#settled_leader.of_later_members");
@@ -239,17 +245,19 @@ impl Zab {
             self.me.disconnect(from, "a round beyond 2^62", fx);
             return self.on_attempt_over(from);
         }
+        let mut news = false;
         if let Some(session) = self.me.sessions.get_mut(&from) {
-            session.heard = Some(n);
+            news = session.heard.replace(n) != Some(n);
             if n.state == NodeState::Looking {
                 session.knock = None;
             }
         }
         match &mut self.state {
             State::Looking(_) => {
-                // The push that lets a lower round catch up; without it two nodes can wait for each other (LIVE).
+                // The push that lets a lower round catch up; without it two nodes can wait for each other (LIVE). Who does not
+                // vote is answered once: two that hold each other for such would answer each other for ever.
                 let behind = n.round < self.me.note.round && self.me.note.vote.is_some();
-                if n.state == NodeState::Looking && (!voter || (n.vote.is_some() && behind)) {
+                if n.state == NodeState::Looking && (!voter && news || n.vote.is_some() && behind) {
                     fx.mark("zab/election#on_notification.push");
                     fx.send(from, Message::Notification(self.me.note));
                 }
@@ -337,7 +345,11 @@ impl Zab {
         // For this node itself only votes of its own round count: what others say of an earlier round in which it led
         // does not make it leader again (ZOOKEEPER-1514, 975).
         let round = self.me.note.round;
-        if !self.me.members.is_quorum(|v| self.me.agrees(v, round, vote)) {
+        let follows_me = |v| {
+            vote.leader == self.me.id
+                && self.me.heard(v).is_some_and(|n| n.vote.is_some_and(|w| w.leader == self.me.id))
+        };
+        if !self.me.members.is_quorum(|v| self.me.agrees(v, round, vote) || mutant!("Z66") && follows_me(v)) {
             self.undecided();
             return Ok(());
         }
@@ -398,6 +410,9 @@ impl Zab {
         self.me.note.state = NodeState::Leading;
         self.me.announce(fx);
         self.state = State::Leading(Box::new(Leading::new(&self.me)));
+        if mutant!("Z69") {
+            self.me.commit(self.me.log.last(), fx);
+        }
         fx.trace("zab/election#lead", "Zab1.0 P1.1", || TraceBody::Set { s: vec![("phase", "discovery".into())] });
         let knocks: Vec<_> = self.me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
         let State::Leading(l) = &mut self.state else { return Ok(()) };

@@ -42,6 +42,9 @@ impl Local {
 
     /// The history of `epoch` is durable here: what to save for that.
     pub(crate) fn epoch_reached(&self, epoch: u64) -> Hard {
+        if mutant!("Z67") {
+            return Hard { accepted_epoch: self.hard.current_epoch, current_epoch: epoch, mending: false };
+        }
         Hard { accepted_epoch: self.hard.accepted_epoch.max(epoch), current_epoch: epoch, mending: false }
     }
 }

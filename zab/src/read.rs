@@ -66,6 +66,8 @@ pub(crate) struct LearnerReads {
     next: Vec<Reader>,
     /// Wait for its answer.
     asked: Vec<Reader>,
+    /// A REQUEST is under way. Also when all who waited for its answer are gone: it comes all the same.
+    under_way: bool,
     token: u64,
 }
 
@@ -234,8 +236,9 @@ impl Following {
 
     fn request(&mut self, plain: bool, fx: &mut Fx) {
         let reads = self.waiting(plain);
-        if reads.asked.is_empty() && !reads.next.is_empty() {
+        if !reads.under_way && !reads.next.is_empty() {
             std::mem::swap(&mut reads.asked, &mut reads.next);
+            reads.under_way = true;
             reads.token += 1;
             let token = reads.token;
             fx.send(self.leader, Message::Request { attempt: self.attempt, token, plain });
@@ -272,9 +275,10 @@ impl Following {
     pub(crate) fn on_sync(&mut self, me: &mut Local, (token, plain): (u64, bool), zxid: Zxid, fx: &mut Fx) -> Outcome {
         // COMMIT or INFORM of it came before, in the same session.
         let reads = self.waiting(plain);
-        if token != reads.token || reads.asked.is_empty() || zxid > me.committed {
+        if token != reads.token || !reads.under_way || mutant!("Z65") && reads.asked.is_empty() || zxid > me.committed {
             return Err(self.broke(me, "SYNC of what was not asked, or before its COMMIT", fx));
         }
+        reads.under_way = false;
         fx.mark("zab/read#on_sync");
         for reader in self.waiting(plain).asked.drain(..) {
             match reader {

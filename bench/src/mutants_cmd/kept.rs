@@ -43,11 +43,13 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-rotted-snapshot",
     "raft-snapshot-below-the-log",
     "raft-transfer-never-given-up",
+    "zab-a-change-that-was-cut-off",
     "zab-groups-ignored",
     "zab-joint-by-heads",
     "zab-later-promise",
     "zab-read-without-a-quorum",
     "zab-roles-change-in-one-session",
+    "zab-sync-that-nobody-waits-for",
     "zab-two-lead-one-epoch",
 ];
 

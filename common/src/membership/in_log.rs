@@ -124,6 +124,11 @@ impl Members {
         self.counted().is_quorum(has)
     }
 
+    /// Whether they form a quorum of the membership in force, or of one that is in force again if the log is cut.
+    pub fn may_be_quorum(&self, mut has: impl FnMut(NodeId) -> bool) -> bool {
+        self.is_quorum(&mut has) || self.earlier().any(|membership| membership.configuration.is_quorum(&mut has))
+    }
+
     /// What a quorum has reached.
     pub fn reached<T: Ord + Copy + Default>(&self, reached: impl FnMut(NodeId) -> T) -> T {
         self.counted().reached(reached)

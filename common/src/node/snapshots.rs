@@ -132,6 +132,7 @@ impl<P: Protocol> Replica<P> {
             self.snapshots.compacting.push_back(None);
             self.out.log.push(LogOp::Compact { upto: at });
         }
+        let at = if mutant!("C49") { self.core.committed() } else { at };
         self.out.snapshot.push(SnapshotOp::Store { snapshot: at, state });
     }
 

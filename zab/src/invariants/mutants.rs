@@ -50,7 +50,7 @@ pub const MUTANTS: &[Mutant] = &[
     real("Z17", "currentEpoch is saved at UPTODATE only", "ZOOKEEPER-1282", "C-VOW"),
     real("Z18", "LEADERINFO leaves before the leader's acceptedEpoch is durable", "ZOOKEEPER-1291", "C-VOW"),
     rule("Z19", "histories are not compared: the greatest id leads", "Zab 1.0, phase 0 and discovery step 3", "Z-PI"),
-    real("Z20", "TRUNC is carried out in memory and not on disk", "ZOOKEEPER-3701", "Z-PFX"),
+    real("Z20", "TRUNC is carried out in memory and not on disk", "ZOOKEEPER-3701, 5094", "Z-PFX"),
     real(
         "Z21",
         "a zxid between the ends of the log is taken to be in it: DIFF instead of TRUNC",
@@ -121,6 +121,11 @@ pub const MUTANTS: &[Mutant] = &[
     rule("Z60", "who is mending counts as healed when it is sent history", "Alagappan et al., FAST 2018", "Z-MEND"),
     rule("Z61", "a promise that was made before is counted again", "Learner.registerWithLeader's -1", "Z-LEAD"),
     real("Z62", "an observer is fed what its source has, committed or not", "ZOOKEEPER-5088", "Z-NBT"),
+    rule("Z64", "a node's own change that nobody committed decides whom it believes", "Raft thesis, 4.1", "L3"),
+    rule("Z65", "a SYNC that nobody waits for any more ends the session", "relays", "C-NBT"),
+    real("Z66", "what others say of an earlier round in which it led makes a node lead again", "ZOOKEEPER-1514", "L3"),
+    real("Z67", "currentEpoch is written without the acceptedEpoch it rests on", "ZOOKEEPER-2307", "C-VOW"),
+    real("Z69", "a new leader carries out its history before a quorum has it", "ZOOKEEPER-1549, 1558", "Z-DUR"),
 ];
 
 #[cfg(test)]
