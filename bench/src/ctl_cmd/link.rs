@@ -174,7 +174,7 @@ impl Link {
     }
 
     /// The leader's address and status.
-    pub(super) async fn leading(&self) -> anyhow::Result<(String, NodeStatus)> {
+    pub(crate) async fn leading(&self) -> anyhow::Result<(String, NodeStatus)> {
         let rows = self.rows().await;
         if let Some((row, status)) = leader_of(&rows) {
             return Ok((row.addr.clone(), status.clone()));

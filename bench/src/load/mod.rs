@@ -28,6 +28,7 @@ use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::{Exit, Fail, Target, TargetArgs, Ui, block_on};
+use crate::ctl_cmd::Link;
 use crate::report::format::{count, micros};
 use crate::report::results::LoadResult;
 use crate::runs::{self, RunDir};
@@ -140,7 +141,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
 }
 
 async fn measure(args: &Args, spec: LoadSpec, target: Target, run: RunDir, ui: Ui) -> anyhow::Result<Exit> {
-    let on = if args.spread { DuetTarget::spread(&target.addrs) } else { DuetTarget::leader(&target.addrs) };
+    let on = if args.spread { DuetTarget::spread(&target.addrs) } else { at_leader(&target).await };
     let settings = spec.settings().iter().map(|(n, v)| format!("{n} {v}")).collect::<Vec<_>>().join(", ");
     ui.say(format!("{target}: {settings}"));
     ui.say(format!(
@@ -166,6 +167,19 @@ async fn measure(args: &Args, spec: LoadSpec, target: Target, run: RunDir, ui: U
         _ if outcome.result.operations == 0 => Exit::NothingRan,
         _ => Exit::Good,
     })
+}
+
+/// How long the nodes may take to say who leads.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Begins with who leads now, if anybody says so: a follower would pass writes on and never send a client elsewhere.
+async fn at_leader(target: &Target) -> DuetTarget {
+    let on = DuetTarget::leader(&target.addrs);
+    let leading = async { Link::open(target.clone(), None, PATIENCE).await?.leading().await };
+    match leading.await {
+        Ok((addr, _)) => on.starting_with(&addr),
+        Err(_) => on,
+    }
 }
 
 /// One line per second on stderr, for as long as it is let.

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::stream::{checked_len, damaged, get_array, get_into, get_u32, get_u64, put_u32, put_u64};
@@ -214,7 +215,19 @@ impl Default for KvLimits {
     }
 }
 
-type Map = OrdMap<Arc<[u8]>, Arc<[u8]>>;
+/// Short keys lie in the tree's nodes themselves: a search compares a dozen of them, and each that lies elsewhere is a
+/// cache miss.
+type Key = SmallVec<[u8; 24]>;
+
+/// What is under a key.
+#[derive(Clone, Debug)]
+struct Slot {
+    value: Arc<[u8]>,
+    /// [`pair_hash`] of the pair, so that replacing the value need not read it.
+    hash: u64,
+}
+
+type Map = OrdMap<Key, Slot>;
 
 /// The store. See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -248,12 +261,12 @@ impl KvStore {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.map.get(key).map(AsRef::as_ref)
+        self.map.get(key).map(|slot| slot.value.as_ref())
     }
 
     /// Every pair, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> + '_ {
-        self.map.iter().map(|(k, v)| (k.as_ref(), v.as_ref()))
+        self.map.iter().map(|(key, slot)| (key.as_ref(), slot.value.as_ref()))
     }
 
     /// Carries out one command.
@@ -294,21 +307,22 @@ impl KvStore {
         if let Some(answer) = self.too_long(key, Some(value)) {
             return answer;
         }
-        self.hash = self.hash.wrapping_add(pair_hash(key, value));
-        // The commonest write replaces a value: then the key needs no allocation.
-        if let Some(slot) = self.map.get_mut(key) {
-            self.hash = self.hash.wrapping_sub(pair_hash(key, slot));
-            *slot = value.into();
+        let slot = Slot { value: value.into(), hash: pair_hash(key, value) };
+        self.hash = self.hash.wrapping_add(slot.hash);
+        // The commonest write replaces a value.
+        if let Some(old) = self.map.get_mut(key) {
+            self.hash = self.hash.wrapping_sub(old.hash);
+            *old = slot;
         } else {
-            self.map.insert(key.into(), value.into());
+            self.map.insert(Key::from_slice(key), slot);
         }
         Answer::Done
     }
 
     fn delete(&mut self, key: &[u8]) -> bool {
         let old = self.map.remove(key);
-        if let Some(value) = &old {
-            self.hash = self.hash.wrapping_sub(pair_hash(key, value));
+        if let Some(slot) = &old {
+            self.hash = self.hash.wrapping_sub(slot.hash);
         }
         old.is_some()
     }
@@ -321,7 +335,7 @@ impl KvStore {
         let mut rest = self
             .map
             .range::<_, [u8]>((start, Bound::Unbounded))
-            .map(|(key, value)| Pair { key, value })
+            .map(|(key, slot)| Pair { key, value: &slot.value })
             .take_while(|pair| pair.key.starts_with(prefix));
         let (mut pairs, mut bytes) = (Vec::new(), 0);
         for pair in rest.by_ref().take(limit.min(LIST_PAIRS_MAX)) {
@@ -374,21 +388,22 @@ impl StateMachine for KvStore {
             let value_len = checked_len("a value's length", get_u32(input)?.into(), self.limits.value_bytes)?;
             get_into(input, key_len, &mut key)?;
             get_into(input, value_len, &mut value)?;
-            let shared: Arc<[u8]> = key.as_slice().into();
-            if before.is_some_and(|b| b >= shared) {
+            let own = Key::from_slice(&key);
+            if before.is_some_and(|b| b >= own) {
                 return Err(damaged("keys do not ascend"));
             }
-            before = Some(shared.clone());
-            fresh.hash = fresh.hash.wrapping_add(pair_hash(&key, &value));
-            fresh.map.insert(shared, value.as_slice().into());
+            before = Some(own.clone());
+            let slot = Slot { value: value.as_slice().into(), hash: pair_hash(&key, &value) };
+            fresh.hash = fresh.hash.wrapping_add(slot.hash);
+            fresh.map.insert(own, slot);
         }
         if fresh.hash != hash && !mutant!("D17") {
             return Err(damaged(format_args!("the pairs have the hash {:#x}, not {hash:#x}", fresh.hash)));
         }
         if mutant!("C13") {
-            for (key, value) in &self.map {
+            for (key, slot) in &self.map {
                 if fresh.get(key).is_none() {
-                    let _ = fresh.put(key, value);
+                    let _ = fresh.put(key, &slot.value);
                 }
             }
         }
@@ -415,7 +430,7 @@ impl Frozen for FrozenKv {
         out.write_all(MAGIC)?;
         put_u64(out, self.map.len() as u64)?;
         put_u64(out, self.hash)?;
-        for (key, value) in &self.map {
+        for (key, Slot { value, .. }) in &self.map {
             put_u32(out, key.len() as u32)?;
             put_u32(out, value.len() as u32)?;
             out.write_all(key)?;
