@@ -420,8 +420,9 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
         row(
             "log",
             format!(
-                "segments of {}; a snapshot every {} entries or {}",
+                "segments of {}, filled {} ahead; a snapshot every {} entries or {}",
                 bytes(storage.segment_bytes as f64),
+                bytes(storage.fill_bytes as f64),
                 count(replica.snapshot_entries as f64),
                 bytes(replica.snapshot_bytes as f64)
             ),

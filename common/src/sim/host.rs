@@ -225,6 +225,8 @@ impl<P: Subject> Host<P> {
 fn storage(shape: &MachineShape) -> StorageConfig {
     StorageConfig {
         segment_bytes: shape.segment_bytes,
+        // More than a few sectors would only cost memory.
+        fill_bytes: 4 << 10,
         cache_bytes: shape.cache_bytes as usize,
         ..StorageConfig::default()
     }

@@ -1,7 +1,7 @@
 //! Damage that the caller allows to be cut off. What is left is a beginning of what was there, the hard state says so before,
 //! and a later start finds a good log.
 
-use super::damage::{NODE, append, long_run, segment, three_segments};
+use super::damage::{NODE, append, long_run, segment, three_segments, used};
 use super::*;
 use crate::storage::mem_fs::Fault;
 
@@ -37,7 +37,7 @@ fn whatever_byte_of_the_log_changes_what_is_before_it_stays() {
     let (_, _, last) = three_segments();
     for number in 1..=3 {
         let (fs, ..) = three_segments();
-        let len = fs.contents(&segment(number)).unwrap().len();
+        let len = used(&fs.contents(&segment(number)).unwrap());
         for at in (0..len).step_by(7) {
             let (fs, shared, _) = three_segments();
             flip(&fs, number, at);

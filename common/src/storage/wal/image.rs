@@ -72,7 +72,7 @@ impl SegmentImage {
     pub(crate) fn read_on(&mut self, bytes: &[u8], mut visit: impl FnMut(LogId, LogId, EntryKind, &[u8])) {
         self.size = bytes.len() as u64;
         self.stop = None;
-        while self.end < self.size {
+        while bytes[self.end as usize..].iter().any(|b| *b != 0) {
             let (header, payload) = match record_at(self.number, bytes, self.end) {
                 Ok(record) => record,
                 Err(what) => {

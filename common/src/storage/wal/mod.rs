@@ -12,6 +12,7 @@
 //!   was cut; entries above it in older segments are void from then on, and segments that hold no others are removed.
 //!   (Shortening the file would not do: a file system may zero the rest of the last block before the new length is
 //!   durable, and a hole of zeros before records that were synced is what damage looks like.)
+//! - Behind the last record there may be zeros, for records to come. They mean as much as the end of the file: nothing.
 //! - `compact` removes segments from the front, one durable removal at a time.
 //! - `reset` first makes a new segment durable whose header says that the log starts there, then removes the others.
 
@@ -56,6 +57,8 @@ pub(crate) struct Wal {
     buf: Vec<u8>,
     /// Up to where the active segment is synced.
     synced: u64,
+    /// Where its file ends: behind the last record there may be zeros.
+    filled: u64,
 }
 
 /// Whether an entry `next` may stand right after `last` in a log.
@@ -125,11 +128,17 @@ impl Wal {
             return Ok(());
         }
         let end = self.segments[self.segments.len() - 1].end;
-        self.active.write_all_at(end - self.buf.len() as u64, &self.buf)?;
-        self.counters.log_bytes.add(self.buf.len() as u64);
+        let (at, records) = (end - self.buf.len() as u64, self.buf.len());
+        if end > self.filled {
+            let fill = self.config.fill_bytes.min(self.config.segment_bytes.saturating_sub(end));
+            self.filled = end + fill;
+            self.buf.resize(records + fill as usize, 0);
+        }
+        self.active.write_all_at(at, &self.buf)?;
+        self.counters.log_bytes.add(records as u64);
         self.buf.clear();
         // One huge entry must not keep its memory for ever.
-        self.buf.shrink_to(self.config.write_bytes * 2);
+        self.buf.shrink_to(self.config.write_bytes * 2 + self.config.fill_bytes as usize);
         Ok(())
     }
 
@@ -150,7 +159,7 @@ impl Wal {
         let (segment, file) = Segment::create(&*self.fs, &self.dir, header)?;
         self.segments.push_back(segment);
         self.active = file;
-        self.synced = SEGMENT_HEADER;
+        (self.synced, self.filled) = (SEGMENT_HEADER, SEGMENT_HEADER);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Reading the log back.
 //!
 //! Segments are read from the oldest to the newest, and every record is checked: its checksum, and that its id follows
-//! the one before. An invalid record is the end of the log only in the last segment, and only if [`torn`] finds that
-//! it may be; anywhere else the log is refused. In the end the last write is repeated and synced, and the directory too:
+//! the one before. Nothing but zeros behind a record is the end of the log, and any other invalid record is it only in the
+//! last segment, and only if [`torn`] finds that it may be; anywhere else the log is refused. In the end the last write is repeated and synced, and the directory too:
 //! a process may have died before its sync, or of its sync, and what is taken as durable from here on has to be.
 //!
 //! The log and the snapshot are stored one after the other, so a crash can leave the pair as it was in between:
@@ -82,6 +82,7 @@ impl Wal {
             config: config.clone(),
             counters: Arc::clone(counters),
             synced: segments[segments.len() - 1].end,
+            filled: segments[segments.len() - 1].end,
             ids,
             segments,
             active,
@@ -249,6 +250,11 @@ impl Reader {
                 }
             }
         };
+        // Behind the last entry there was never anything, whatever stands there.
+        let whole = next.is_some_and(|next| next.base == self.last);
+        if whole || torn::is_unwritten(file, segment.end, size)? {
+            return Ok(segment);
+        }
         if next.is_some() {
             return Err(StorageError::damaged(&file.path, segment.end, what));
         }

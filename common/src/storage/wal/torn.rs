@@ -104,6 +104,21 @@ fn find(file: &Named, segment: u64, from: u64, end: u64, budget: &mut u64) -> Re
     Ok(None)
 }
 
+/// Whether there is nothing but zeros in `from..to`.
+pub(super) fn is_unwritten(file: &Named, from: u64, to: u64) -> Result<bool, StorageError> {
+    let mut buf = vec![0; PIECE.min(to - from) as usize];
+    let mut at = from;
+    while at < to {
+        let piece = &mut buf[..PIECE.min(to - at) as usize];
+        let n = file.read_at(at, piece)?;
+        if n == 0 || piece[..n].iter().any(|b| *b != 0) {
+            return Ok(n == 0);
+        }
+        at += n as u64;
+    }
+    Ok(true)
+}
+
 /// Whether some sector, as far as it lies in `from..to` and reaches to its own end, is all zeros.
 fn has_unwritten_sector(file: &Named, from: u64, to: u64) -> Result<bool, StorageError> {
     let mut buf = [0; SECTOR as usize];
