@@ -294,7 +294,7 @@ impl LogView {
         let Some(next) = self.next(after) else {
             return if after == self.last() { Read::End } else { Read::Unknown };
         };
-        let i = self.cache.partition_point(|run| run.last() < next);
+        let i = self.place(next);
         let Some(first) = self.cache.get(i).filter(|run| run.first() <= next).and_then(|run| run.after(after)) else {
             return Read::OnDisk;
         };
@@ -323,12 +323,21 @@ impl LogView {
         let Some(next) = self.next(after).filter(|n| *n <= upto) else {
             return self.contains(after).then(Vec::new);
         };
-        let i = self.cache.partition_point(|run| run.last() < next);
+        let i = self.place(next);
         if self.cache.get(i).is_none_or(|run| run.first() > next) {
             return None;
         }
         let runs = self.cache.range(i..).take_while(|run| run.first() <= upto);
-        Some(runs.filter_map(|run| run.after(after)?.upto(upto)).collect())
+        let whole = |run: &Entries| run.first() > after && run.last() <= upto;
+        Some(runs.filter_map(|run| if whole(run) { Some(run.clone()) } else { run.after(after)?.upto(upto) }).collect())
+    }
+
+    /// Which run in memory is the first that does not end before `next`.
+    fn place(&self, next: LogId) -> usize {
+        const NEAR: usize = 4;
+        // Nearly all that is asked for is at the end.
+        let after = self.cache.iter().rev().take(NEAR).take_while(|run| run.last() >= next).count();
+        if after < NEAR { self.cache.len() - after } else { self.cache.partition_point(|run| run.last() < next) }
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Raft {
     /// Since when the disk has something to do and has finished nothing: see [`stall`](crate::stall).
     pub(crate) disk_since: Option<Micros>,
     halted: bool,
+    /// Steps taken, to look at the whole of itself now and then.
+    steps: u32,
 }
 
 /// What a node is at present (figure 4), with what it needs to know for it and nothing else.
@@ -262,6 +264,7 @@ impl Protocol for Raft {
             changing: None,
             disk_since: None,
             halted: false,
+            steps: 0,
         };
         // The only voter there is waits for nobody.
         if !raft.members.is_only(raft.id) {
@@ -311,7 +314,12 @@ impl Protocol for Raft {
         if self.hard.mending {
             self.heal(fx);
         }
-        let found = if look_at_all { invariants::check(self) } else { invariants::check_node(self) };
+        self.steps = self.steps.wrapping_add(1);
+        let found = match () {
+            () if look_at_all => invariants::check(self),
+            () if self.steps.is_multiple_of(invariants::EVERY) => invariants::check_node(self),
+            () => invariants::check_marks(self),
+        };
         // With a seeded bug the node goes on, so that the oracles have to find it.
         if let Err(broken) = found
             && mutant::active().is_none()

@@ -2,11 +2,12 @@
 //! promise: `vows`. Bugs seeded on purpose, so that it is known what all this finds: [`MUTANTS`].
 //!
 //! # Always on
-//! A node looks at itself after every step, in production too, and halts with the name of the rule when it is not what it
-//! should be: a node that stops is a failure ZAB is made for, one that goes on with a broken promise is not.
-//! What it looks at takes the same few comparisons however much is in flight: the order of its epochs, that what is
-//! durable and committed is in its log, that a vote, a promise or an acknowledgement speaks of what its disk confirmed,
-//! and that its log stands still when it must. Left to [`Zab::check`], which tests and the simulator call, is what takes
+//! A node looks at itself, in production too, and halts with the name of the rule when it is not what it should be: a node
+//! that stops is a failure ZAB is made for, one that goes on with a broken promise is not. After every step it looks at the
+//! order of the marks in its log; once in [`EVERY`] steps, with every timer, and always in debug builds, at all that takes the
+//! same few comparisons however much is in flight: the order of its epochs, that what is durable and committed is in its
+//! log, that a vote, a promise or an acknowledgement speaks of what its disk confirmed, and that its log stands still when
+//! it must. Left to [`Zab::check`], which tests and the simulator call, is what takes
 //! time in the number of peers and of runs in flight: that queues are counted right, and that nothing is left out of a
 //! learner's stream.
 
@@ -38,7 +39,19 @@ fn rule(name: &'static str, holds: bool) -> Check {
     if holds { Ok(()) } else { Err(name) }
 }
 
-/// The rules that a node can afford to check after every step. See the [module](self).
+/// A node looks at itself whole once in so many steps, and with every timer.
+pub(crate) const EVERY: u32 = 32;
+
+/// What costs next to nothing.
+pub(crate) fn guard_marks(me: &Local) -> Check {
+    rule("applied <= committed", me.applied <= me.committed)?;
+    rule("a snapshot covers committed entries only", me.snapshot <= me.committed)?;
+    rule("what is committed and durable is in the log", {
+        me.halted || me.installing.is_some() || me.committed.max(me.durable) <= me.log.last()
+    })
+}
+
+/// The rules whose cost does not grow. See the [module](self).
 pub(crate) fn guard(zab: &Zab) -> Result<(), &'static str> {
     let me = &zab.me;
     guard_local(me)?;
@@ -81,8 +94,7 @@ fn guard_local(me: &Local) -> Check {
     rule("the log starts at or before the snapshot", me.log.base() <= me.snapshot)?;
     rule("what is durable is in the log", me.installing.is_some() || me.log.contains(me.durable))?;
     rule("Z-AGR: what is committed is in the log", me.installing.is_some() || me.log.contains(me.committed))?;
-    rule("applied <= committed", me.applied <= me.committed)?;
-    rule("a snapshot covers committed entries only", me.snapshot <= me.committed)?;
+    guard_marks(me)?;
     rule("at most two epochs are on their way to disk", me.saves.len() <= 2)
 }
 
