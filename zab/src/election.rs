@@ -345,11 +345,7 @@ impl Zab {
         // For this node itself only votes of its own round count: what others say of an earlier round in which it led
         // does not make it leader again (ZOOKEEPER-1514, 975).
         let round = self.me.note.round;
-        let follows_me = |v| {
-            vote.leader == self.me.id
-                && self.me.heard(v).is_some_and(|n| n.vote.is_some_and(|w| w.leader == self.me.id))
-        };
-        if !self.me.members.is_quorum(|v| self.me.agrees(v, round, vote) || mutant!("Z66") && follows_me(v)) {
+        if !self.me.members.is_quorum(|v| self.me.agrees(v, round, vote)) {
             self.undecided();
             return Ok(());
         }

@@ -99,7 +99,7 @@ pub static LIST: &[Mutant] = &[
         "C49",
         "a snapshot is labelled with what is committed when it is stored, not with what it holds",
         "ZOOKEEPER-3104, 3589",
-        "C-STATE",
+        "C-RECOV",
     ),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),

@@ -8,7 +8,7 @@
 //!
 //! | name | what it says |
 //! | --- | --- |
-//! | Z-LEAD | one node leads an epoch, once: nobody else gives out its NEWLEADER, or the same node with another history (Leadership1, Leadership2) |
+//! | Z-LEAD | one node leads an epoch, once: nobody else gives out its NEWLEADER, or the same node with another history (Leadership1, Leadership2); and it hands over to one that has all it has |
 //! | Z-EPOCH | acceptedEpoch >= currentEpoch, both only grow, on disk too; currentEpoch is on a disk only behind the history of that epoch |
 //! | Z-INIT | a leader begins to broadcast when a quorum has NEWLEADER's history and currentEpoch on disk |
 //! | Z-PI | primary integrity: once a quorum has promised an epoch, its leader has all that was delivered before; when it broadcasts, no more of earlier epochs is delivered |
@@ -73,6 +73,8 @@ struct Watch {
     /// The end of its log in memory, which is in order.
     in_memory: Zxid,
     committed: Zxid,
+    /// It has told its heir to take office.
+    told: bool,
     /// The epoch it has chosen as one that wants to lead, and the end of the history it would begin it with.
     chosen: Option<(u64, Zxid)>,
 }
@@ -141,6 +143,7 @@ impl Oracle<Zab> for ZabOracle {
             State::Leading(l) if l.stage >= Stage::Synchronisation => self.look_at_leader(core, l, truths),
             _ => Ok(()),
         };
+        let led = led.and(self.look_at_heir(core, truths));
         let ended = self.nodes.get(&core.me.id).map_or(Zxid::ZERO, |w| w.in_memory);
         let log = self.look_at_log(core);
         let disk = truth_of(truths, core.me.id).map_or(Ok(()), |truth| self.look_at_disk(core.me.id, truth));
@@ -204,6 +207,21 @@ impl ZabOracle {
             return Err(Violation::new("Z-PI", what));
         }
         Ok(())
+    }
+
+    /// Whoever is told to take office has all that the leader had, on its disk.
+    fn look_at_heir(&mut self, core: &Zab, truths: &[(NodeId, Truth<Hard>)]) -> Check {
+        let heir = core.me.heir_told();
+        let watch = self.nodes.entry(core.me.id).or_default();
+        let just_told = !std::mem::replace(&mut watch.told, heir.is_some());
+        let Some(heir) = heir.filter(|_| just_told) else { return Ok(()) };
+        match truth_of(truths, heir).filter(|truth| !truth.has(core.me.log.last())) {
+            Some(truth) => {
+                let what = format!("{} hands over to {heir}, which has no more than {}", core.me.id, end(truth));
+                Err(Violation::new("Z-LEAD", what))
+            }
+            None => Ok(()),
+        }
     }
 
     fn look_at_leader(&mut self, core: &Zab, l: &Leading, truths: &[(NodeId, Truth<Hard>)]) -> Check {

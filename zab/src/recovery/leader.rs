@@ -444,9 +444,7 @@ impl Leading {
         // A follower that is ahead is not counted, so this leader cannot be chosen over it by its own promise; if a quorum
         // forms without it, nothing it has beyond this leader's history was ever committed and it will be cut. If none can
         // form without it, `check_quorum` gives up at once. (ZooKeeper drops its connection; its specification, the leader.)
-        let mending = l.info.mending && !mutant!("Z58");
-        let again = already_accepted && !mutant!("Z61");
-        l.counted = l.member == Member::Voter && !again && !l.ahead && !mending;
+        l.counted = l.member == Member::Voter && !already_accepted && !l.ahead && !l.info.mending;
         if self.stage >= Stage::Synchronisation {
             fx.mark("zab/recovery#on_ack_epoch.late");
             self.begin_sync(me, from, fx);
@@ -483,7 +481,7 @@ impl Leading {
                 || match self.learners.get(&id) {
                     Some(l) if self.stage < Stage::Synchronisation => {
                         !l.ahead
-                            && (!l.info.mending || mutant!("Z58"))
+                            && !l.info.mending
                             && (l.progress < Progress::Promised || l.counted)
                             && l.info.accepted_epoch < self.floor()
                     }
