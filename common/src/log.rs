@@ -141,6 +141,11 @@ impl LogView {
 
     /// The id of the entry that follows `id` in the log; None at the end or when `id` is not in it.
     pub fn next(&self, id: LogId) -> Option<LogId> {
+        if let Some(s) = self.spans.last()
+            && s.first_id() <= id
+        {
+            return (id < s.last_id()).then(|| id.plus(1));
+        }
         if !self.contains(id) {
             return None;
         }
@@ -326,6 +331,10 @@ impl LogView {
         let i = self.place(next);
         if self.cache.get(i).is_none_or(|run| run.first() > next) {
             return None;
+        }
+        if let Some(run) = self.cache.get(i).filter(|run| run.first() == next && run.last() == upto) {
+            // One batch, as it was proposed: nearly always.
+            return Some(vec![run.clone()]);
         }
         let runs = self.cache.range(i..).take_while(|run| run.first() <= upto);
         let whole = |run: &Entries| run.first() > after && run.last() <= upto;

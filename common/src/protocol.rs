@@ -236,7 +236,8 @@ pub enum Input<M> {
         /// Which snapshot.
         snapshot: LogId,
         /// Who belongs to the cluster where it ends, and the entry that says so. None where no entry ever did.
-        membership: Option<(LogId, Membership)>,
+        // Aside, so that every other input is not moved about with room for it.
+        membership: Option<Box<(LogId, Membership)>>,
     },
     /// Answers [`Effect::WriteSnapshot`] or [`Effect::InstallSnapshot`] when the bytes were damaged or out of order.
     /// What was written aside is gone; log and state machine are as before.

@@ -307,7 +307,9 @@ impl Protocol for Raft {
             Input::Fetched { peer, after, entries } => self.fetched(peer, after, entries, fx),
             Input::SnapshotRead { peer, chunk } => self.snapshot_read(peer, chunk, fx),
             Input::SnapshotWritten { snapshot, end } => self.snapshot_written(snapshot, end, fx),
-            Input::SnapshotInstalled { snapshot, membership } => self.snapshot_installed(snapshot, membership, fx),
+            Input::SnapshotInstalled { snapshot, membership } => {
+                self.snapshot_installed(snapshot, membership.map(|m| *m), fx);
+            }
             Input::SnapshotRefused { snapshot } => self.snapshot_refused(snapshot, fx),
         }
         self.watch_disk(finished);

@@ -369,7 +369,9 @@ impl Zab {
                 self.on_snapshot_written(snapshot, fx);
                 Ok(())
             }
-            Input::SnapshotInstalled { snapshot, membership } => self.on_snapshot_installed(snapshot, membership, fx),
+            Input::SnapshotInstalled { snapshot, membership } => {
+                self.on_snapshot_installed(snapshot, membership.map(|m| *m), fx)
+            }
             Input::SnapshotRefused { .. } => self.on_snapshot_refused(fx),
         }
     }

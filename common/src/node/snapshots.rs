@@ -203,7 +203,7 @@ impl<P: Protocol> Replica<P> {
         self.counters.snapshots_installed.add(1);
         self.snapshots.install = Install::None;
         (self.snapshots.entries, self.snapshots.bytes) = (0, 0);
-        self.step(CoreInput::SnapshotInstalled { snapshot, membership });
+        self.step(CoreInput::SnapshotInstalled { snapshot, membership: membership.map(Box::new) });
     }
 
     /// The snapshot worker answered.

@@ -176,7 +176,7 @@ impl<P: Protocol> Disk<P> {
                         self.base = snapshot;
                         self.all = self.log_view(usize::MAX);
                         let state = decode(&bytes);
-                        let membership = state.membership.clone();
+                        let membership = state.membership.clone().map(Box::new);
                         restored = Some((snapshot, state));
                         self.snapshot = Some((snapshot, bytes.into()));
                         inbox.push_back(Input::SnapshotInstalled { snapshot, membership });

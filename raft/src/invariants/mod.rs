@@ -35,7 +35,7 @@ mod subject;
 mod vows;
 
 use common::sim::subject::Violation;
-use common::types::{Member, NodeId};
+use common::types::{LogId, Member, NodeId};
 
 use crate::core::{Raft, State};
 
@@ -54,8 +54,14 @@ pub(crate) const EVERY: u32 = 32;
 
 /// The part that costs next to nothing.
 pub(crate) fn check_marks(raft: &Raft) -> Result<(), Violation> {
-    let r = Rules(raft.id);
     let (base, last) = (raft.log.base(), raft.log.last());
+    let in_order = base <= raft.snapshot && raft.snapshot <= raft.applied && raft.applied <= raft.committed;
+    if in_order && raft.committed.max(raft.durable) <= last { Ok(()) } else { marks_broken(raft, base, last) }
+}
+
+#[cold]
+fn marks_broken(raft: &Raft, base: LogId, last: LogId) -> Result<(), Violation> {
+    let r = Rules(raft.id);
     let marks = [base, raft.snapshot, raft.applied, raft.committed, last];
     r.hold("R-ORD", marks.is_sorted(), || format!("base, snapshot, applied, committed, last = {marks:?}"))?;
     r.hold("R-ORD", raft.durable <= last, || format!("durable {} after the last {last}", raft.durable))
