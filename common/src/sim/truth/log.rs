@@ -187,7 +187,9 @@ impl DurableLog {
             }
             match next {
                 Some((cut, Start::Cut)) if ids.contains(cut) => ids.cut(cut),
-                Some(_) => match image.stop {
+                Some((base, _)) => match image.stop {
+                    // Behind the last entry there was never anything, whatever stands there.
+                    Some(Stop::Bad(_)) if base == ids.last() => {}
                     Some(Stop::Bad(what)) => return Err(format!("{what} in segment {}", image.number)),
                     Some(Stop::Misplaced(_)) => image.judge(&fs.told(), dir)?,
                     None => {}
