@@ -8,7 +8,7 @@
 //! | [`supervisor`] | a cluster of child processes, to be killed, paused and restarted |
 //! | [`runs`] | the folder each run leaves behind |
 //! | [`check_cmd`] | `duet check`: is a recorded history linearizable? |
-//! | [`peers`] | other systems under the same load: ZooKeeper |
+//! | [`peers`] | other systems under the same load: ZooKeeper, etcd |
 //! | [`sim_cmd`], [`mutants_cmd`] | `duet sim`, `duet mutants`: the simulator over many seeds, and over seeded bugs |
 //! | [`load`], [`compare`], [`report`] | load, the side-by-side comparison, and its report |
 

@@ -4,7 +4,7 @@
 //! its stdin (`--parent-watch`), which the kernel closes when the supervisor is killed. On Linux the kernel also kills a
 //! node, paused or not, when the *thread* that started it ends: start clusters from a thread that lives as long as they.
 
-mod ports;
+pub(crate) mod ports;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -484,7 +484,7 @@ fn down(id: NodeId) -> Fail {
 }
 
 /// The last lines of a text file.
-fn tail(path: &Path) -> io::Result<String> {
+pub(crate) fn tail(path: &Path) -> io::Result<String> {
     const BYTES: u64 = 2000;
     let mut file = fs::File::open(path)?;
     let len = file.metadata()?.len();

@@ -68,6 +68,8 @@ fn wrong_usage_is_refused_with_a_helpful_text() {
     refused(&["clustre"], &["unrecognized subcommand 'clustre'", "cluster"]);
     refused(&["cluster", "--voters", "0"], &["0 is not in 1..=15"]);
     refused(&["cluster", "--protocol", "paxos"], &["[possible values: raft, zab, both]"]);
+    refused(&["compare", "--with", "zookeeper,nosuch"], &["'nosuch'", "[possible values: zookeeper, etcd]"]);
+    refused(&["compare", "--rate", "0"], &["rate = 0: 0.1 to 10,000,000 operations per second are allowed"]);
     refused(&["cluster", "--set", "raft.nothing=1"], &["unknown field `nothing`"]);
     refused(&["ctl", "put", "a"], &["<VALUE>"]);
     refused(&["ctl", "cas", "a", "b"], &["--expect <VALUE>"]);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::CommandCargoExt as _;
+use bench::peers::{Peer, Places};
 
 fn duet(dir: &Path) -> Command {
     let mut command = Command::cargo_bin("duet").expect("the program is built");
@@ -47,6 +48,46 @@ fn a_short_comparison_leaves_results_and_a_page_that_can_be_made_again() {
     assert_eq!(again, table);
     assert_eq!(std::fs::read_to_string(latest.join("report.html")).unwrap(), page);
     assert!(std::fs::read_to_string(dir.path().join("picture.svg")).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn a_system_that_is_not_here_is_named_with_the_way_to_get_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().to_str().unwrap();
+    for (args, wanted) in [
+        (vec!["--with", "etcd", "--etcd-bin", "/nowhere"], ["etcd is not at /nowhere", "apt-get install etcd-server"]),
+        (vec!["--with", "etcd"], ["there is no `etcd` on PATH", "--etcd-bin FILE"]),
+        (
+            vec!["--with", "zookeeper", "--zookeeper-home", empty],
+            ["no zookeeper*.jar there", "apt-get install zookeeper"],
+        ),
+    ] {
+        let out = duet(dir.path()).env("PATH", empty).arg("compare").args(&args).output().unwrap();
+        let err = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(5), &b""[..]), "{args:?}: {err}");
+        assert!(wanted.iter().all(|w| err.contains(w)), "{args:?}: {err}");
+    }
+    assert!(!dir.path().join("runs").exists(), "nothing ran, nothing is left");
+}
+
+#[test]
+fn other_systems_run_beside_where_they_are_installed() {
+    let here: Vec<&str> = [Peer::ZooKeeper, Peer::Etcd]
+        .into_iter()
+        .filter(|peer| peer.find(&Places::default()).map_err(|e| eprintln!("skipped: {e}")).is_ok())
+        .map(Peer::name)
+        .collect();
+    for peer in here {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["compare", "--quick", "--with", peer, "--warm-up", "0", "--protocol", "raft", "--seconds", "0.2"];
+        let only = ["--kills", "1", "--only", "writes-64", "--only", "reads-local", "--only", "kills"];
+        let (code, table, err) = run(dir.path(), &[&args[..], &only].concat());
+        assert_eq!(code, Some(0), "{peer}: {err}\n{table}");
+        for wanted in ["beside other systems", "Writes, 64 clients", "Local reads, 256 clients", "The leader is killed"]
+        {
+            assert!(table.contains(wanted), "{peer}: {table}");
+        }
+    }
 }
 
 #[test]

@@ -1,12 +1,28 @@
-//! What a stretch of work cost the cluster: the nodes' own counters, and their CPU time as the kernel counts it.
+//! What a stretch of work cost the cluster: the nodes' own counters, and what the kernel counts for their processes.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use common::client::wire::NodeStatus;
 use common::types::NodeId;
 
 use crate::report::results::{Better, Repetition, Unit};
+
+/// What is shown per entry, if the nodes count it: the counter's name, the measure's, its unit and which way is better.
+const SHOWN: [(&str, &str, Unit, Better); 8] = [
+    ("messages_sent", "messages per entry", Unit::PerEntry, Better::Lower),
+    ("peer_bytes_sent", "bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower),
+    ("peer_writes", "socket writes between nodes per entry", Unit::PerEntry, Better::Lower),
+    ("fsyncs", "fsyncs per entry", Unit::PerEntry, Better::Lower),
+    ("log_bytes", "log bytes per entry", Unit::BytesPerEntry, Better::Lower),
+    (DISK_BYTES, "bytes to disk per entry", Unit::BytesPerEntry, Better::Lower),
+    (WAITS, "times a thread waited per entry", Unit::PerEntry, Better::Lower),
+    (CPU_US, "CPU time per entry", Unit::MicrosPerEntry, Better::Lower),
+];
+
+/// Counted by the kernel for every process: pages that were made dirty, voluntary context switches, time on a core.
+const DISK_BYTES: &str = "disk bytes";
+const WAITS: &str = "waits";
+const CPU_US: &str = "cpu";
 
 /// Counters of all nodes at one moment.
 #[derive(Clone, Debug, Default)]
@@ -18,35 +34,32 @@ pub struct Costs {
 struct Node {
     pid: u32,
     counters: BTreeMap<String, u64>,
-    cpu_us: Option<u64>,
 }
 
 impl Costs {
-    /// Takes down one node's counters; `pid` is its process.
-    pub fn add(&mut self, status: &NodeStatus, pid: u32) {
-        let counters = status.counters.iter().cloned().collect();
-        self.nodes.insert(status.core.id, Node { pid, counters, cpu_us: cpu_us(pid) });
+    /// Takes down one node's counters, and the kernel's of its process `pid`.
+    pub fn add(&mut self, id: NodeId, counters: Vec<(String, u64)>, pid: u32) {
+        let mut counters: BTreeMap<String, u64> = counters.into_iter().collect();
+        let kernel = [(DISK_BYTES, disk_bytes(pid)), (WAITS, waits(pid)), (CPU_US, cpu_us(pid))];
+        counters.extend(kernel.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?))));
+        self.nodes.insert(id, Node { pid, counters });
     }
 
     /// What was spent since `before`, over all nodes. None when a node was restarted, or none was there.
     pub fn since(&self, before: &Self) -> Option<Spent> {
-        let mut spent = Spent { cpu_us: Some(0), ..Spent::default() };
+        let mut spent = Spent::default();
         for (id, now) in &self.nodes {
             let then = before.nodes.get(id).filter(|t| t.pid == now.pid)?;
-            let add = |to: &mut u64, name: &str| {
-                let value = |node: &Node| node.counters.get(name).copied().unwrap_or(0);
-                *to += value(now).saturating_sub(value(then));
+            let difference = |name: &str| {
+                let then = then.counters.get(name).copied().unwrap_or(0);
+                now.counters.get(name).map(|now| now.saturating_sub(then))
             };
-            add(&mut spent.messages, "messages_sent");
-            add(&mut spent.bytes, "peer_bytes_sent");
-            add(&mut spent.writes, "peer_writes");
-            add(&mut spent.fsyncs, "fsyncs");
-            add(&mut spent.log_bytes, "log_bytes");
-            let mut applied = 0;
-            add(&mut applied, "entries_applied");
-            spent.entries = spent.entries.max(applied);
-            let cpu = now.cpu_us.zip(then.cpu_us).map(|(now, then)| now.saturating_sub(then));
-            spent.cpu_us = spent.cpu_us.zip(cpu).map(|(sum, us)| sum + us);
+            for (name, ..) in SHOWN {
+                if let Some(n) = difference(name) {
+                    *spent.counted.entry(name).or_default() += n;
+                }
+            }
+            spent.entries = spent.entries.max(difference("entries_applied"));
         }
         (!self.nodes.is_empty()).then_some(spent)
     }
@@ -55,57 +68,77 @@ impl Costs {
 /// Spent over all nodes in a stretch of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// Entries committed: the most that any node applied.
-    pub entries: u64,
-    /// Messages between nodes.
-    pub messages: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Writes to sockets that carried them.
-    pub writes: u64,
-    /// Syncs of the log and of the hard state.
-    pub fsyncs: u64,
-    /// Bytes written to logs.
-    pub log_bytes: u64,
-    /// CPU time in user and kernel mode; None where the kernel does not tell.
-    pub cpu_us: Option<u64>,
+    /// Entries committed: the most that any node applied; None if the nodes do not say.
+    entries: Option<u64>,
+    counted: BTreeMap<&'static str, u64>,
 }
 
 impl Spent {
-    /// Adds the figures per committed entry to a repetition. Adds none if nothing was committed.
-    pub fn measure(&self, rep: &mut Repetition) {
-        if self.entries == 0 {
+    /// Adds the figures per committed entry to a repetition, of which there were as many as `writes` if the nodes do not say.
+    /// Adds none if nothing was committed.
+    pub fn measure(&self, rep: &mut Repetition, writes: u64) {
+        let entries = self.entries.unwrap_or(writes);
+        if entries == 0 {
             return;
         }
-        let per = |n: u64| n as f64 / self.entries as f64;
-        rep.measure("messages per entry", Unit::PerEntry, Better::Lower, per(self.messages));
-        rep.measure("bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower, per(self.bytes));
-        rep.measure("socket writes between nodes per entry", Unit::PerEntry, Better::Lower, per(self.writes));
-        rep.measure("fsyncs per entry", Unit::PerEntry, Better::Lower, per(self.fsyncs));
-        rep.measure("log bytes per entry", Unit::BytesPerEntry, Better::Lower, per(self.log_bytes));
-        if let Some(cpu) = self.cpu_us {
-            rep.measure("CPU time per entry", Unit::MicrosPerEntry, Better::Lower, per(cpu));
+        for (name, measure, unit, better) in SHOWN {
+            if let Some(n) = self.counted.get(name) {
+                rep.measure(measure, unit, better, *n as f64 / entries as f64);
+            }
         }
     }
 }
 
-/// The CPU time of all threads of a process so far, as the scheduler counts it, in microseconds.
+/// The CPU time of a process so far, in microseconds: as the scheduler counts it for each of its threads, or, where that is
+/// less because threads have ended, by the clock's ticks for the whole process.
 pub fn cpu_us(pid: u32) -> Option<u64> {
+    let threads =
+        sum_over_threads(pid, "schedstat", |text| text.split_whitespace().next()?.parse::<u64>().ok())? / 1000;
+    Some(threads.max(ticks_us(pid).unwrap_or(0)))
+}
+
+/// The same of this process, to the microsecond.
+pub fn own_cpu_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
+fn ticks_us(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may hold anything; the fields after it are counted from the third.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// How often a thread of the process gave its core up by itself, to wait for something.
+fn waits(pid: u32) -> Option<u64> {
+    let of = |text: &str| text.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok());
+    sum_over_threads(pid, "status", of)
+}
+
+/// Bytes that the process made the kernel write to a disk.
+fn disk_bytes(pid: u32) -> Option<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    io.lines().find_map(|l| l.strip_prefix("write_bytes:")?.trim().parse().ok())
+}
+
+fn sum_over_threads(pid: u32, file: &str, read: impl Fn(&str) -> Option<u64>) -> Option<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        // A thread may end while we look; then its time is not counted, which is a little and the same for all.
-        let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else { continue };
-        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
+        // A thread may end while we look; then it is not counted, which is a little and the same for all.
+        let Ok(text) = fs::read_to_string(task.ok()?.path().join(file)) else { continue };
+        sum += read(&text)?;
     }
-    Some(sum / 1000)
+    Some(sum)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn node(pid: u32, list: &[(&str, u64)], cpu_us: u64) -> Node {
-        Node { pid, counters: list.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect(), cpu_us: Some(cpu_us) }
+    fn node(pid: u32, list: &[(&str, u64)]) -> Node {
+        Node { pid, counters: list.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect() }
     }
 
     fn costs(nodes: impl IntoIterator<Item = (u64, Node)>) -> Costs {
@@ -114,33 +147,44 @@ mod tests {
 
     #[test]
     fn spent_is_summed_over_nodes_and_divided_by_entries() {
-        let before = costs([(1, node(10, &[("fsyncs", 5)], 100)), (2, node(20, &[], 0))]);
-        let after = costs([
-            (1, node(10, &[("fsyncs", 25), ("entries_applied", 100), ("messages_sent", 300)], 1100)),
-            (2, node(20, &[("fsyncs", 20), ("entries_applied", 98), ("messages_sent", 100)], 500)),
-        ]);
-        let spent = after.since(&before).unwrap();
-        assert_eq!((spent.entries, spent.fsyncs, spent.messages, spent.cpu_us), (100, 40, 400, Some(1500)));
+        let before = costs([(1, node(10, &[("fsyncs", 5), (CPU_US, 100)])), (2, node(20, &[(CPU_US, 0)]))]);
+        let first = [("fsyncs", 25), ("entries_applied", 100), ("messages_sent", 300), (CPU_US, 1100)];
+        let second = [("fsyncs", 20), ("entries_applied", 98), ("messages_sent", 100), (CPU_US, 500)];
+        let after = costs([(1, node(10, &first)), (2, node(20, &second))]);
         let mut rep = Repetition::default();
-        spent.measure(&mut rep);
+        after.since(&before).unwrap().measure(&mut rep, 7);
         assert_eq!(rep.get("messages per entry"), Some(4.0));
+        assert_eq!(rep.get("fsyncs per entry"), Some(0.4));
         assert_eq!(rep.get("CPU time per entry"), Some(15.0));
+        assert_eq!(rep.get("log bytes per entry"), None, "what is not counted is not zero");
+    }
+
+    #[test]
+    fn where_nodes_do_not_count_entries_the_writes_are() {
+        let before = costs([(1, node(10, &[("fsyncs", 5)]))]);
+        let after = costs([(1, node(10, &[("fsyncs", 25)]))]);
+        let mut rep = Repetition::default();
+        after.since(&before).unwrap().measure(&mut rep, 10);
+        assert_eq!(rep.get("fsyncs per entry"), Some(2.0));
     }
 
     #[test]
     fn a_restarted_node_has_other_counters() {
-        let before = costs([(1, node(10, &[], 0))]);
-        assert_eq!(costs([(1, node(11, &[], 0))]).since(&before), None);
+        let before = costs([(1, node(10, &[]))]);
+        assert_eq!(costs([(1, node(11, &[]))]).since(&before), None);
         assert_eq!(costs([]).since(&before), None);
         let mut rep = Repetition::default();
-        Spent::default().measure(&mut rep);
+        Spent::default().measure(&mut rep, 0);
         assert!(rep.measures.is_empty());
     }
 
     #[test]
-    fn the_kernel_tells_the_cpu_time() {
+    fn the_kernel_tells_what_a_process_used() {
+        let own = std::process::id();
         if cfg!(target_os = "linux") {
-            assert!(cpu_us(std::process::id()).is_some());
+            assert!(waits(own).is_some() && disk_bytes(own).is_some());
+            let (all, ticks) = (cpu_us(own).unwrap(), ticks_us(own).unwrap());
+            assert!(all >= ticks && own_cpu_us() > 0, "{all} < {ticks}");
         }
         assert_eq!(cpu_us(u32::MAX), None);
     }

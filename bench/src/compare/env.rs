@@ -1,4 +1,4 @@
-//! What a scenario is given: a cluster of one protocol, the plan, and helpers for what most scenarios do.
+//! What a scenario is given: a cluster of one system, the plan, and helpers for what most scenarios do.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -8,23 +8,30 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::live::Live;
 use super::progress::Progress;
+use super::system::{Cluster, System};
 use super::{Plan, Problem};
-use crate::cli::Protocol;
-use crate::load::duet::DuetTarget;
-use crate::load::engine::{LoadOutcome, LoadSpec, Running};
+use crate::load::engine::{LoadOutcome, LoadSpec, Mix, Running};
 use crate::load::ledger::Ledger;
+use crate::load::target::Target;
 use crate::load::verify::{Verified, verify};
+use crate::peers::Installed;
+use crate::peers::servers::Servers;
 use crate::supervisor::ClusterSpec;
 
-/// The world of one protocol.
+/// The longest that another system is warmed up.
+pub const PEER_WARM_UP_MAX: Duration = Duration::from_mins(1);
+
+/// The world of one system.
 #[derive(Debug)]
 pub struct Env {
-    /// Which protocol.
-    pub protocol: Protocol,
+    /// Which system.
+    pub system: System,
     /// How long and how often.
     pub plan: Plan,
     dir: PathBuf,
-    main: Option<Live>,
+    /// What to start, if it is not Duet.
+    installed: Option<Installed>,
+    main: Option<Cluster>,
     progress: Progress,
     /// Clusters started so far, for their folders' names.
     clusters: u32,
@@ -36,35 +43,97 @@ pub struct Env {
 
 impl Env {
     /// A world without a cluster yet; everything goes below `dir`.
-    pub fn new(protocol: Protocol, plan: Plan, dir: PathBuf, progress: Progress) -> Self {
-        Self { protocol, plan, dir, main: None, progress, clusters: 0, prefixes: 0, filled: None }
+    pub fn new(system: System, plan: Plan, dir: PathBuf, progress: Progress) -> Self {
+        Self { system, plan, dir, installed: None, main: None, progress, clusters: 0, prefixes: 0, filled: None }
     }
 
-    /// The cluster that scenarios share, with default settings; started if it is not running.
-    pub async fn main(&mut self) -> Result<&mut Live, Problem> {
+    /// The world of another system, as it is installed here.
+    pub fn of_peer(installed: Installed, plan: Plan, dir: PathBuf, progress: Progress) -> Self {
+        let system = System::Peer(installed.peer);
+        Self { installed: Some(installed), ..Self::new(system, plan, dir, progress) }
+    }
+
+    /// The cluster that scenarios share, with default settings; started, and warmed up if it needs that, unless it is running.
+    pub async fn main(&mut self) -> Result<&mut Cluster, Problem> {
         if self.main.is_none() {
-            let live = self.fresh(&[]).await?;
+            let cluster = match self.installed.clone() {
+                None => Cluster::Duet(self.fresh(&[]).await?),
+                Some(installed) => self.start_peer(&installed).await?,
+            };
             self.filled = None;
-            self.main = Some(live);
+            self.main = Some(cluster);
         }
         self.main.as_mut().ok_or_else(|| Problem::Unclear("the cluster is gone".to_owned()))
     }
 
-    /// A cluster of its own for a scenario that needs other settings or leaves it changed: three voters in a fresh folder.
+    /// The shared cluster, for what only Duet's nodes can be asked.
+    pub async fn duet(&mut self) -> Result<&mut Live, Problem> {
+        let system = self.system;
+        match self.main().await? {
+            Cluster::Duet(live) => Ok(live),
+            Cluster::Peer(_) => Err(Problem::Unclear(format!("{system} cannot be asked that"))),
+        }
+    }
+
+    /// A cluster of its own for a scenario that needs other settings or leaves it changed: three voters of Duet in a fresh
+    /// folder.
     pub async fn fresh(&mut self, settings: &[String]) -> Result<Live, Problem> {
-        self.clusters += 1;
-        let dir = self.dir.join(format!("{}-{}", self.protocol, self.clusters));
+        let System::Duet(protocol) = self.system else {
+            return Err(Problem::Unclear(format!("{} has no such settings", self.system)));
+        };
+        let dir = self.fresh_dir();
         // The scenario's own come last and win: it would not show what it is for without them.
         let settings = [self.plan.settings.as_slice(), settings].concat();
-        let spec = ClusterSpec { settings, ..ClusterSpec::new(self.protocol, dir) };
+        let spec = ClusterSpec { settings, ..ClusterSpec::new(protocol, dir) };
         self.say("starting");
         Live::start(&spec).await
     }
 
+    fn fresh_dir(&mut self) -> PathBuf {
+        self.clusters += 1;
+        self.dir.join(format!("{}-{}", self.system, self.clusters))
+    }
+
+    /// Starts another system's servers and warms them up: Java compiles what it runs often.
+    async fn start_peer(&mut self, installed: &Installed) -> Result<Cluster, Problem> {
+        let dir = self.fresh_dir();
+        self.say("starting");
+        let cluster = Cluster::Peer(Servers::start(installed, &dir).await?);
+        let spec = LoadSpec {
+            mix: Mix { writes: 1, linearizable: 0, local: 1 },
+            warm_up: Duration::ZERO,
+            measure: Some(PEER_WARM_UP_MAX),
+            ..self.spec(256)
+        };
+        let running = self.start(&cluster.at_leader().await?, spec, None).await?;
+        let (least_us, operations) = (self.plan.peer_warm_up.as_micros() as u64, self.plan.peer_operations());
+        self.watch(&running, async {
+            let mut tick = interval(Duration::from_millis(100));
+            while running.now_us() < least_us || running.operations() < operations {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = running.stopped() => break,
+                }
+            }
+        })
+        .await;
+        running.stop();
+        running.join().await;
+        Ok(cluster)
+    }
+
+    /// How another system's servers were started, for the report; None for Duet's nodes.
+    pub async fn describe(&mut self) -> Result<Option<String>, Problem> {
+        match self.main().await? {
+            Cluster::Duet(_) => Ok(None),
+            Cluster::Peer(servers) => Ok(Some(servers.describe().await)),
+        }
+    }
+
     /// Gives the shared cluster up, so that the next scenario gets a new one.
     pub async fn give_up(&mut self) {
-        if let Some(live) = self.main.take() {
-            live.stop().await;
+        if let Some(cluster) = self.main.take() {
+            cluster.stop().await;
         }
     }
 
@@ -82,11 +151,35 @@ impl Env {
         }
     }
 
+    /// New keys for a load, ready to be written.
+    pub async fn keys(&self, target: &impl Target, spec: &LoadSpec) -> Result<Ledger, Problem> {
+        let ledger = Ledger::new(spec.prefix, spec.keys);
+        target.prepare((0..spec.keys).map(|key| ledger.name(key))).await?;
+        Ok(ledger)
+    }
+
+    /// Starts a load, on new keys unless a ledger is given.
+    pub async fn start<T>(&self, target: &T, spec: LoadSpec, ledger: Option<Ledger>) -> Result<Running, Problem>
+    where
+        T: Target,
+        T::Conn: 'static,
+    {
+        let ledger = match ledger {
+            Some(ledger) => ledger,
+            None => self.keys(target, &spec).await?,
+        };
+        Ok(Running::start(target, spec, Some(ledger)))
+    }
+
     /// Runs a load to its end, showing how it goes.
-    pub async fn load(&self, target: &DuetTarget, spec: LoadSpec, ledger: Option<Ledger>) -> LoadOutcome {
-        let running = Running::start(target, spec, ledger);
+    pub async fn load<T>(&self, target: &T, spec: LoadSpec, ledger: Option<Ledger>) -> Result<LoadOutcome, Problem>
+    where
+        T: Target,
+        T::Conn: 'static,
+    {
+        let running = self.start(target, spec, ledger).await?;
         self.watch(&running, running.stopped()).await;
-        running.join().await
+        Ok(running.join().await)
     }
 
     /// Shows how a load goes while waiting for something else.
@@ -107,10 +200,14 @@ impl Env {
     }
 
     /// Writes until `writes` more are acknowledged, as fast as 64 clients can, and reads nothing back.
-    pub async fn write(&mut self, target: &DuetTarget, writes: u64, ledger: Option<Ledger>) -> Result<Ledger, Problem> {
+    pub async fn write<T>(&mut self, target: &T, writes: u64, ledger: Option<Ledger>) -> Result<Ledger, Problem>
+    where
+        T: Target,
+        T::Conn: 'static,
+    {
         let spec = LoadSpec { keys: 8192, warm_up: Duration::ZERO, measure: None, ..self.spec(64) };
         let before = ledger.as_ref().map_or(0, Ledger::acknowledged_writes);
-        let running = Running::start(target, spec, ledger);
+        let running = self.start(target, spec, ledger).await?;
         let wanted = before + writes;
         super::live::until(&format!("{writes} writes were not acknowledged"), || async {
             (running.acknowledged_writes() >= wanted).then_some(())
@@ -121,7 +218,7 @@ impl Env {
     }
 
     /// Reads back everything acknowledged. Err when anything is lost or cannot be read.
-    pub async fn verify(&self, target: &DuetTarget, ledger: &Ledger) -> Result<Verified, Problem> {
+    pub async fn verify<T: Target>(&self, target: &T, ledger: &Ledger) -> Result<Verified, Problem> {
         self.say("reading back");
         judge(verify(target, ledger).await)
     }
@@ -132,7 +229,7 @@ impl Env {
         if self.filled.is_none() {
             let target = self.main().await?.at_leader().await?;
             let spec = LoadSpec { keys: 10_000, warm_up: Duration::ZERO, measure: None, ..self.spec(64) };
-            let running = Running::start(&target, spec, None);
+            let running = self.start(&target, spec, None).await?;
             super::live::until("10,000 keys were not written", || async {
                 (running.acknowledged_writes() >= 10_000).then_some(())
             })
@@ -143,14 +240,14 @@ impl Env {
         self.filled.clone().ok_or_else(|| Problem::Unclear("the keys are gone".to_owned()))
     }
 
-    /// What a durable write by one client cannot be faster than right now; see [`machine::floor_us`](super::machine::floor_us).
-    pub fn floor_us(&self) -> Option<f64> {
-        super::machine::floor_us(&self.dir)
+    /// What a durable write of this size cannot be faster than right now; see [`machine::floor_us`](super::machine::floor_us).
+    pub fn floor_us(&self, bytes: usize) -> Option<f64> {
+        super::machine::floor_us(&self.dir, bytes)
     }
 
     /// Says on the progress bar what is going on.
     pub fn say(&self, what: &str) {
-        self.progress.now(self.protocol, what);
+        self.progress.now(self.system, what);
     }
 }
 

@@ -143,7 +143,7 @@ impl Live {
         let mut costs = Costs::default();
         for status in self.statuses().await {
             if let Some(pid) = self.cluster.pid(status.core.id) {
-                costs.add(&status, pid);
+                costs.add(status.core.id, status.counters, pid);
             }
         }
         costs

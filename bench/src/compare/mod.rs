@@ -1,12 +1,14 @@
-//! `duet compare`: runs both protocols through the same scenarios, on real processes with durable logs.
+//! `duet compare`: runs both protocols through the same scenarios, on real processes with durable logs; and other systems
+//! beside them, if asked to.
 //!
-//! Each protocol has a cluster of three voters; only one of them works at a time, the other one idles. Scenarios that are
-//! repeated let the protocols take turns in A-B-B-A order, so that a machine that slowly changes its speed favours neither.
+//! Each system has a cluster of three voters; only one of them works at a time, the others idle. Scenarios that are
+//! repeated let the systems take turns in A-B-B-A order, so that a machine that slowly changes its speed favours none.
 //!
 //! | room | what it holds |
 //! | --- | --- |
 //! | [`env`](mod@env) | what a scenario is given: a cluster, the plan, loads, reading back |
-//! | [`live`] | a running cluster: who leads, who is level |
+//! | [`system`] | what is compared, and a running cluster of any system |
+//! | [`live`] | a running cluster of Duet's: who leads, who is level |
 //! | [`cost`] | counters and CPU time, before and after |
 //! | [`machine`] | the machine and its floors: a sync, a round trip |
 //! | [`scenarios`] | the scenarios |
@@ -15,14 +17,15 @@
 //! # Adding a scenario
 //!
 //! 1. Write a struct in a file of its own below `scenarios/` and implement [`Scenario`] for it. [`Scenario::run`] is one run
-//!    on one protocol: it takes a cluster from [`Env::main`] (shared, default settings) or [`Env::fresh`] (its own; stop it at
+//!    on one system: it takes a cluster from [`Env::main`] (shared, default settings) or [`Env::fresh`] (its own; stop it at
 //!    the end), does its work with [`Env::load`], [`Env::write`] and [`live::Live`], and returns a
 //!    [`Repetition`] with its measures. A table row appears for each measure; figures appear for `loads`, `kills`
 //!    and `catch_ups`.
 //! 2. Return [`Problem::Failed`] when something checked does not hold, and read back what was acknowledged with
 //!    [`Env::verify`] before you return: a fast cluster that loses data is not fast.
 //! 3. Say honestly in [`Scenario::does_not_show`] what must not be concluded.
-//! 4. Add it to [`scenarios::all`], where it should run.
+//! 4. If other systems can run it, say so in [`Scenario::suits`], and use nothing that only Duet's nodes can be asked.
+//! 5. Add it to [`scenarios::all`], where it should run.
 
 pub mod cost;
 pub mod env;
@@ -30,6 +33,7 @@ pub mod live;
 pub mod machine;
 pub mod progress;
 pub mod scenarios;
+pub mod system;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -43,19 +47,33 @@ use serde_json::json;
 use tokio::task::LocalSet;
 
 use crate::cli::{Exit, Fail, Protocol, Ui, block_on};
+use crate::load::engine::LoadSpec;
+use crate::peers::{Installed, Peer, Places};
 use crate::report::format::{bytes, count};
 use crate::report::results::{self, Outcome, Repetition, Results, SCHEMA, ScenarioResult, Verdict};
 use crate::report::{self, page, table};
 use crate::runs::{self, RunDir};
-pub use env::Env;
+pub use env::{Env, PEER_WARM_UP_MAX};
 use progress::Progress;
+use system::System;
 
 /// The arguments of `duet compare`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Everything once and short: about 20 seconds instead of 90
+    /// Everything once and short: about 20 seconds instead of two minutes
     #[arg(long)]
     quick: bool,
+
+    /// Run other systems beside, as far as scenarios suit them: three servers each, which must be installed
+    #[arg(long, value_enum, value_name = "SYSTEM", value_delimiter = ',', help_heading = "Other systems")]
+    with: Vec<Peer>,
+
+    #[command(flatten)]
+    places: Places,
+
+    /// How long they work before anything is measured, in seconds [default: 12, quick: 4]
+    #[arg(long, value_name = "S", value_parser = crate::load::duration, help_heading = "Other systems")]
+    warm_up: Option<Duration>,
 
     /// Only the scenario of this name, or all with this in their name; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -68,6 +86,10 @@ pub struct Args {
     /// How long each load is measured, in seconds
     #[arg(long, value_name = "S", value_parser = crate::load::duration)]
     seconds: Option<Duration>,
+
+    /// Writes per second of the scenario that does not wait for answers
+    #[arg(long, value_name = "N", default_value_t = 5000.0)]
+    rate: f64,
 
     /// How often the leader is killed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
@@ -114,14 +136,18 @@ impl Args {
 }
 
 /// How long and how often.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// How long a load runs before it is measured.
     pub warm_up: Duration,
     /// How long it is measured.
     pub measure: Duration,
-    /// How often repeated scenarios run on each protocol.
+    /// How often repeated scenarios run on each system.
     pub repetitions: u32,
+    /// Writes per second where they do not wait for answers.
+    pub rate: f64,
+    /// How long other systems are warmed up at least.
+    pub peer_warm_up: Duration,
     /// How often the leader is killed.
     pub kills: u32,
     /// Settings of every node that are not the default.
@@ -135,9 +161,16 @@ impl Plan {
             warm_up: Duration::from_millis(warm_up),
             measure: args.seconds.unwrap_or(Duration::from_millis(measure)).max(Duration::from_millis(100)),
             repetitions,
+            rate: args.rate,
+            peer_warm_up: args.warm_up.unwrap_or(Duration::from_secs(if args.quick { 4 } else { 12 })),
             kills: args.kills.unwrap_or(kills),
             settings: args.set.clone(),
         }
+    }
+
+    /// And how much they do meanwhile at least, on machines that are slow or busy: Java compiles what was called often.
+    fn peer_operations(&self) -> u64 {
+        self.peer_warm_up.as_secs() * 15_000
     }
 }
 
@@ -155,7 +188,15 @@ pub trait Scenario {
     fn repeated(&self) -> bool {
         false
     }
-    /// One run on one protocol.
+    /// Whether it can be run on this system; on Duet's two always.
+    fn suits(&self, system: System) -> bool {
+        matches!(system, System::Duet(_))
+    }
+    /// Whether `--quick` runs it, unless it is asked for by name.
+    fn when_quick(&self) -> bool {
+        true
+    }
+    /// One run on one system.
     fn run<'a>(&'a self, env: &'a mut Env) -> Work<'a>;
 }
 
@@ -189,6 +230,7 @@ impl From<Problem> for Verdict {
 /// Runs `duet compare`.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
     let plan = Plan::of(args);
+    LoadSpec { rate: Some(plan.rate), ..LoadSpec::default() }.check().map_err(Fail::usage)?;
     let chosen = choose(args, &plan)?;
     if args.list {
         for scenario in &chosen {
@@ -196,7 +238,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Good);
     }
+    let mut peers = args.with.clone();
+    peers.sort();
+    peers.dedup();
+    let peers = peers.iter().map(|p| p.find(&args.places)).collect::<Result<Vec<_>, _>>()?;
     let settings = json!({
+        "with": peers.iter().map(|p| p.peer.name()).collect::<Vec<_>>(),
+        "rate": plan.rate,
         "measure_ms": plan.measure.as_millis() as u64,
         "warm_up_ms": plan.warm_up.as_millis() as u64,
         "repetitions": plan.repetitions,
@@ -207,7 +255,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
     let run = RunDir::create(Path::new(runs::ROOT), "compare", &settings)?;
     let data = DataDir::make(&args.data.clone().unwrap_or_else(|| run.path().to_owned()), args.keep)?;
     let work = LocalSet::new();
-    block_on(async { work.run_until(compare(args, plan, chosen, &run, data, ui)).await })
+    block_on(async { work.run_until(compare(args, plan, chosen, peers, &run, data, ui)).await })
 }
 
 fn choose(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Box<dyn Scenario>>> {
@@ -223,7 +271,8 @@ fn choose(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Box<dyn Scenario>>> {
             return Err(Fail::usage(message).hint(format!("there are {}", names.join(", "))).into());
         }
     }
-    all.retain(|s| args.only.is_empty() || args.only.iter().any(|o| means(o, &s.name())));
+    let unnamed = |s: &dyn Scenario| args.only.is_empty() && (s.when_quick() || !args.quick);
+    all.retain(|s| unnamed(s.as_ref()) || args.only.iter().any(|o| means(o, &s.name())));
     Ok(all)
 }
 
@@ -257,6 +306,7 @@ async fn compare(
     args: &Args,
     plan: Plan,
     chosen: Vec<Box<dyn Scenario>>,
+    peers: Vec<Installed>,
     run: &RunDir,
     mut data: DataDir,
     ui: Ui,
@@ -265,11 +315,13 @@ async fn compare(
     let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
     let protocols: Vec<Protocol> =
         Protocol::ALL.into_iter().filter(|p| args.protocol.is_none_or(|a| a == *p)).collect();
-    let steps: u32 = chosen.iter().map(|s| rounds(s.as_ref(), &plan) * protocols.len() as u32).sum();
+    let systems = protocols.len() + peers.len();
+    let steps: u32 = chosen.iter().map(|s| rounds(s.as_ref(), &plan) * systems as u32).sum();
     let progress = Progress::new(steps.into(), ui);
     let machine = machine::describe(&data.path);
-    let make = |p: &Protocol| Env::new(*p, plan.clone(), data.path.clone(), progress.clone());
-    let mut envs: Vec<Env> = protocols.iter().map(make).collect();
+    let make = |p: &Protocol| Env::new(System::Duet(*p), plan.clone(), data.path.clone(), progress.clone());
+    let beside = |p: Installed| Env::of_peer(p, plan.clone(), data.path.clone(), progress.clone());
+    let mut envs: Vec<Env> = protocols.iter().map(make).chain(peers.into_iter().map(beside)).collect();
     let mut results = Results {
         schema: SCHEMA,
         tool: format!("duet {}", env!("CARGO_PKG_VERSION")),
@@ -278,9 +330,10 @@ async fn compare(
         seconds: 0.0,
         machine,
         configuration: configuration(&plan),
-        protocols: protocols.iter().map(ToString::to_string).collect(),
+        protocols: envs.iter().map(|e| e.system.to_string()).collect(),
         scenarios: Vec::new(),
     };
+    results.configuration.extend(start_peers(&mut envs, &plan, &progress).await?);
     for scenario in &chosen {
         let result = run_scenario(scenario.as_ref(), &plan, &mut envs, &progress).await;
         progress.line(&one_line(&result));
@@ -301,6 +354,29 @@ async fn compare(
         Verdict::Fail { .. } => Exit::CheckFailed,
         Verdict::Inconclusive { .. } => Exit::Inconclusive,
     })
+}
+
+/// Starts other systems before anything is measured, so that what keeps one from it is said at once. Gives how each was
+/// started.
+async fn start_peers(envs: &mut [Env], plan: &Plan, progress: &Progress) -> anyhow::Result<Vec<(String, String)>> {
+    progress.scenario("Other systems");
+    let mut rows = Vec::new();
+    for env in envs.iter_mut().filter(|e| matches!(e.system, System::Peer(_))) {
+        match env.describe().await {
+            Ok(how) => rows.push((report::format::protocol(&env.system.to_string()), how.unwrap_or_default())),
+            Err(Problem::Failed(why) | Problem::Unclear(why)) => return Err(Fail::environment(why).into()),
+        }
+    }
+    if !rows.is_empty() {
+        let what = format!(
+            "other systems did {} writes and reads for 256 clients in at least {:?} (at most {PEER_WARM_UP_MAX:?}) before \
+             anything was measured",
+            count(plan.peer_operations() as f64),
+            plan.peer_warm_up
+        );
+        rows.push(("warm-up".to_owned(), what));
+    }
+    Ok(rows)
 }
 
 /// Writes results and page, each whole or not at all, and prints the table.
@@ -349,15 +425,16 @@ fn turns(protocols: usize, rounds: u32) -> Vec<usize> {
     order
 }
 
-/// Runs one scenario on every protocol. A protocol that failed is not run again in this scenario and gets a new cluster for
+/// Runs one scenario on every system that it suits. A system that failed is not run again in this scenario and gets a new cluster for
 /// the next one; the others go on.
 async fn run_scenario(scenario: &dyn Scenario, plan: &Plan, envs: &mut [Env], progress: &Progress) -> ScenarioResult {
     progress.scenario(&scenario.title());
+    let mut envs: Vec<&mut Env> = envs.iter_mut().filter(|e| scenario.suits(e.system)).collect();
     let outcome =
-        |env: &Env| Outcome { protocol: env.protocol.to_string(), verdict: Verdict::Pass, repetitions: Vec::new() };
+        |env: &&mut Env| Outcome { protocol: env.system.to_string(), verdict: Verdict::Pass, repetitions: Vec::new() };
     let mut outcomes: Vec<Outcome> = envs.iter().map(outcome).collect();
     for (turn, who) in turns(envs.len(), rounds(scenario, plan)).into_iter().enumerate() {
-        let (env, outcome) = (&mut envs[who], &mut outcomes[who]);
+        let (env, outcome) = (&mut *envs[who], &mut outcomes[who]);
         if outcome.verdict == Verdict::Pass {
             match scenario.run(env).await {
                 Ok(rep) => outcome.repetitions.push(Repetition { turn: turn as u32, ..rep }),
@@ -406,8 +483,9 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
             "durability",
             "every node syncs (fdatasync) its log before it acknowledges; answers follow a majority".to_owned(),
         ),
-        row("values", "100 bytes".to_owned()),
-        row("each load", format!("{measure:?} after {warm_up:?} of warm-up, {repetitions} per protocol{several}")),
+        row("values", "100 bytes, where nothing else is said".to_owned()),
+        row("clients", "share up to 16 connections".to_owned()),
+        row("each load", format!("{measure:?} after {warm_up:?} of warm-up, {repetitions} per system{several}")),
         row(
             "batches",
             format!(
@@ -472,8 +550,15 @@ mod tests {
 
     #[test]
     fn scenarios_have_names_of_their_own_and_say_what_they_do_not_show() {
-        let plan =
-            Plan { warm_up: Duration::ZERO, measure: Duration::ZERO, repetitions: 1, kills: 1, settings: Vec::new() };
+        let plan = Plan {
+            warm_up: Duration::ZERO,
+            measure: Duration::ZERO,
+            repetitions: 1,
+            rate: 1.0,
+            peer_warm_up: Duration::ZERO,
+            kills: 1,
+            settings: Vec::new(),
+        };
         let all = scenarios::all(&plan);
         let names: std::collections::BTreeSet<String> = all.iter().map(|s| s.name()).collect();
         assert_eq!(names.len(), all.len());

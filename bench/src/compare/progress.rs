@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::{Protocol, Ui};
+use super::system::System;
+use crate::cli::Ui;
 
 /// Shared by everything that runs.
 #[derive(Clone, Debug)]
@@ -33,8 +34,8 @@ impl Progress {
     }
 
     /// What is going on in it.
-    pub fn now(&self, protocol: Protocol, what: &str) {
-        self.bar.set_message(format!("{} · {protocol} · {what}", self.scenario.borrow()));
+    pub fn now(&self, system: System, what: &str) {
+        self.bar.set_message(format!("{} · {system} · {what}", self.scenario.borrow()));
         self.bar.tick();
     }
 

@@ -6,7 +6,7 @@
 //!
 //! **Open loop.** Operations are due at a fixed rate, whether or not the system keeps up. Latency is kept twice: *service*
 //! from the moment an operation was sent, *intended* from the moment it was due. Where they differ, the closed loop would
-//! have hidden something (coordinated omission). The timer wakes once per millisecond, so an intended latency
+//! have hidden something (coordinated omission). What was due and could not even be sent before the end is counted. The timer wakes once per millisecond, so an intended latency
 //! includes up to one millisecond of that.
 
 use std::cell::{Cell, RefCell};
@@ -178,6 +178,8 @@ struct Book {
     series: Series,
     gaps: Gaps,
     errors: BTreeMap<Failure, u64>,
+    /// Due and not sent when the load ended.
+    unsent: u64,
     ledger: Ledger,
 }
 
@@ -202,6 +204,7 @@ impl Running {
             series: Series::new(spec.interval_ms, SAMPLES),
             gaps: Gaps::new(spec.clients, GAP_US, GAPS),
             errors: BTreeMap::new(),
+            unsent: 0,
             ledger,
         };
         let shared = Rc::new(Shared {
@@ -281,6 +284,7 @@ impl Running {
             errors: book.errors.iter().map(|(k, n)| (k.to_string(), *n)).collect(),
             service: book.service.latency(),
             intended: shared.spec.rate.map(|_| book.intended.latency()),
+            unsent: book.unsent,
             interval_ms: series.interval_ms(),
             series: series.finish(end),
         };
@@ -318,6 +322,11 @@ impl Shared {
             stopped.await;
         }
     }
+}
+
+/// How many operations are due before a moment, of which one is every so often and the first as given; all in microseconds.
+fn due_before((every, next): (f64, f64), end: f64) -> u64 {
+    if end > next { ((end - next) / every).ceil() as u64 } else { 0 }
 }
 
 /// One connection and the clients on it.
@@ -364,6 +373,10 @@ impl Driver {
         let shared = self.shared.clone();
         loop {
             let next = self.fill(&mut conn);
+            if let Some(pace) = self.pace.take_if(|_| shared.stopping.get()) {
+                let end_us = shared.ended_us.get().unwrap_or(0) as f64 + shared.spec.warm_up.as_micros() as f64;
+                shared.book.borrow_mut().unsent += due_before(pace, end_us);
+            }
             if self.busy == 0 && shared.stopping.get() {
                 return;
             }

@@ -243,6 +243,12 @@ fn table(result: &LoadResult, verified: Option<&Verified>) -> String {
     if let Some(intended) = &result.intended {
         row("since due", latency(intended));
     }
+    if result.unsent > 0 {
+        row(
+            "not sent",
+            format!("{} operations that were due; the rate is more than it can do", count(result.unsent as f64)),
+        );
+    }
     for (kind, n) in &result.errors {
         row("errors", format!("{n} {kind}"));
     }
@@ -269,8 +275,14 @@ mod command_tests {
     fn the_table_names_everything_that_went_wrong() {
         let mut result = LoadResult { throughput: 1234.5, seconds: 2.0, ..LoadResult::default() };
         result.errors.insert("timed out".into(), 3);
+        result.unsent = 1500;
         let text = table(&result, Some(&Verified { keys: 2, writes: 9, ..Verified::default() }));
-        for wanted in ["1,234/s over 2.0 s", "3 timed out", "all 2 keys of 9 acknowledged writes read back"] {
+        for wanted in [
+            "1,234/s over 2.0 s",
+            "3 timed out",
+            "1,500 operations that were due",
+            "all 2 keys of 9 acknowledged writes read back",
+        ] {
             assert!(text.contains(wanted), "{text}");
         }
     }

@@ -16,6 +16,12 @@ pub trait Target {
 
     /// Connection number `n` of this load. Nothing needs to be sent before the first operation.
     fn open(&self, n: usize) -> Self::Conn;
+
+    /// Makes ready for writes of these keys, where a system needs that.
+    fn prepare(&self, keys: impl Iterator<Item = Bytes>) -> impl Future<Output = anyhow::Result<()>> {
+        drop(keys);
+        async { Ok(()) }
+    }
 }
 
 /// One connection. It outlives the sockets under it: when a server dies it finds another and sends again what was not

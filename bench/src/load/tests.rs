@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::engine::{LoadSpec, Mix, Running};
 use super::target::{Connection, Done, Failure, Op, Target};
@@ -21,6 +22,9 @@ struct Faults {
     takes_effect: bool,
     /// Reads fail.
     unreadable: bool,
+    /// From so many writes on, one takes so long: only the first, or every one.
+    stall: Option<(u64, Duration)>,
+    every_one: bool,
 }
 
 #[derive(Clone, Default)]
@@ -32,6 +36,8 @@ struct Memory {
 
 struct MemoryConn {
     memory: Memory,
+    /// Answers nothing before; kept here, for the future that waits may be dropped.
+    stalled: Option<Instant>,
     queue: Vec<(u32, Op)>,
 }
 
@@ -39,7 +45,7 @@ impl Target for Memory {
     type Conn = MemoryConn;
 
     fn open(&self, _: usize) -> MemoryConn {
-        MemoryConn { memory: self.clone(), queue: Vec::new() }
+        MemoryConn { memory: self.clone(), stalled: None, queue: Vec::new() }
     }
 }
 
@@ -52,6 +58,11 @@ impl Connection for MemoryConn {
     async fn wait(&mut self, done: &mut Vec<Done>) {
         assert!(!self.queue.is_empty(), "waits for nothing");
         tokio::task::yield_now().await;
+        self.stalled = self.stalled.or_else(|| self.memory.stall().map(|stall| Instant::now() + stall));
+        if let Some(until) = self.stalled {
+            sleep_until(until).await;
+            self.stalled = None;
+        }
         for (tag, op) in self.queue.drain(..) {
             done.push(Done { tag, end: self.memory.run(op) });
         }
@@ -59,6 +70,15 @@ impl Connection for MemoryConn {
 }
 
 impl Memory {
+    fn stall(&self) -> Option<Duration> {
+        let mut faults = self.faults.borrow_mut();
+        let (_, stall) = faults.stall.filter(|(from, _)| *self.writes.borrow() >= *from)?;
+        if !faults.every_one {
+            faults.stall = None;
+        }
+        Some(stall)
+    }
+
     fn run(&self, op: Op) -> Result<Option<Bytes>, Failure> {
         let faults = self.faults.borrow();
         match op {
@@ -182,6 +202,42 @@ fn an_open_loop_keeps_its_pace_and_both_latencies() {
         assert_eq!(intended.count, result.service.count);
         assert!(result.operations > 0 && result.operations <= 2 * 200, "{}", result.operations);
         assert!(intended.p50 >= result.service.p50, "an operation is never sent before it is due");
+    });
+}
+
+#[test]
+fn a_stall_is_felt_by_every_operation_that_was_due_in_it() {
+    run(async {
+        let memory = Memory::default();
+        memory.faults.borrow_mut().stall = Some((50, Duration::from_millis(100)));
+        let spec = LoadSpec {
+            clients: 4,
+            connections: 1,
+            rate: Some(1000.0),
+            warm_up: Duration::ZERO,
+            measure: Some(Duration::from_millis(300)),
+            ..spec()
+        };
+        let result = Running::start(&memory, spec, None).join().await.result;
+        let slow = |l: &super::stats::Latency| -> u64 { l.buckets.iter().filter(|b| b.0 >= 50_000).map(|b| b.1).sum() };
+        let (service, intended) = (slow(&result.service), slow(&result.intended.unwrap()));
+        // A hundred were due while it stood still; only those under way can have seen it themselves.
+        assert!(service > 0 && intended >= 40 && service < intended / 2, "{service} and {intended}");
+    });
+}
+
+#[test]
+fn what_cannot_even_be_sent_in_time_is_counted() {
+    run(async {
+        let memory = Memory::default();
+        {
+            let mut faults = memory.faults.borrow_mut();
+            (faults.stall, faults.every_one) = (Some((0, Duration::from_millis(10))), true);
+        }
+        let rate = Some(1000.0);
+        let spec = LoadSpec { clients: 1, connections: 1, rate, measure: Some(Duration::from_millis(200)), ..spec() };
+        let result = Running::start(&memory, spec, None).join().await.result;
+        assert!(result.operations <= 20 && result.unsent >= 150, "{} and {}", result.operations, result.unsent);
     });
 }
 

@@ -40,9 +40,17 @@ pub struct Group {
 pub fn bars(title: &str, unit: Unit, groups: &[Group]) -> Figure {
     const LEFT: f64 = 24.0;
     const LONGEST: f64 = 270.0;
-    let height = 6.0 + groups.iter().map(|g| 32.0 + 22.0 * g.bars.len() as f64).sum::<f64>();
+    const TOP: f64 = 32.0;
+    let height = TOP + groups.iter().map(|g| 32.0 + 22.0 * g.bars.len() as f64).sum::<f64>();
     let mut svg = Svg::new(WIDTH, height);
-    let mut y = 6.0;
+    let mut protocols: Vec<&str> = Vec::new();
+    for (protocol, ..) in groups.iter().flat_map(|g| &g.bars) {
+        if !protocols.contains(&protocol.as_str()) {
+            protocols.push(protocol);
+        }
+    }
+    legend(&mut svg, LEFT, 14.0, protocols.into_iter());
+    let mut y = TOP;
     let (mut rows, mut words) = (Vec::new(), Vec::new());
     for group in groups {
         svg.text(LEFT, y + 14.0, "ink", Anchor::Start, &group.label);
@@ -150,7 +158,7 @@ pub fn gaps(title: &str, kills: &[(String, Vec<Kill>)]) -> Option<Figure> {
     let longest = kills.iter().flat_map(|(_, k)| k).map(|k| k.writer_gap_us).max()? as f64;
     let scale = ticks(longest / 1000.0, 5);
     let max = *scale.last()?;
-    let (left, right) = (62.0, WIDTH - 24.0);
+    let (left, right) = (84.0, WIDTH - 24.0);
     let x = |ms: f64| left + ms / max * (right - left);
     let row = 46.0;
     let bottom = 12.0 + row * kills.len() as f64;

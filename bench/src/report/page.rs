@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::{self, Figure, Group};
 use super::format;
-use super::results::{Kill, Outcome, Results, ScenarioResult, Unit, Verdict};
+use super::results::{Kill, LoadResult, Outcome, Results, ScenarioResult, Unit, Verdict};
 use super::summary::{self, Row};
 use super::{svg, table};
 use crate::load::stats::Hist;
@@ -28,7 +28,8 @@ figcaption{font-weight:600;margin-bottom:.3rem}details{margin-top:.4rem}summary{
 /// The page.
 pub fn render(results: &Results) -> String {
     let names: Vec<String> = results.protocols.iter().map(|p| format::protocol(p)).collect();
-    let title = format!("{}, {}", names.join(" and "), results.started);
+    let headline = summary::headline(results);
+    let title = format!("{headline}, {}", results.started);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,7 +41,7 @@ pub fn render(results: &Results) -> String {
             }
             body {
                 header {
-                    h1 { (names.join(" and ")) " on one substrate" }
+                    h1 { (headline) }
                     p.muted-text {
                         (results.started) " · " (results.tool) " · " (format!("{:.0} s", results.seconds))
                         br;
@@ -73,7 +74,7 @@ fn complaints(results: &Results) -> Markup {
 
 fn configuration(results: &Results) -> Markup {
     html! {
-        h2 { "The same for all" }
+        h2 { "Configuration" }
         div.wide { table {
             @for (name, value) in table::configuration(results) { tr { th scope="row" { (name) } td { (value) } } }
         } }
@@ -82,7 +83,8 @@ fn configuration(results: &Results) -> Markup {
 
 /// The whole comparison in one table, and throughput in one figure.
 fn overview(results: &Results, names: &[String]) -> Markup {
-    let ratio_names: Vec<String> = names.iter().skip(1).map(|n| format!("{n} / {}", names[0])).collect();
+    let own = table::columns(results, true);
+    let ratio_names = ratio_names(results, &own);
     html! {
         h2 { "Side by side" }
         @if let Some(figure) = throughput(results) { div.figures { (show(&figure, "throughput", &results.command)) } }
@@ -103,20 +105,60 @@ fn overview(results: &Results, names: &[String]) -> Markup {
                         @for _ in &ratio_names { th {} }
                     }
                     @for row in summary::rows(results, scenario).iter().filter(|r| !PER_ENTRY.contains(&r.unit)) {
-                        (line(row))
+                        (line(row, &own))
                     }
                 }
             }
         } }
+        (beside(results))
     }
 }
 
-fn line(row: &Row) -> Markup {
+fn ratio_names(results: &Results, columns: &[usize]) -> Vec<String> {
+    let pairs = summary::pairs(results);
+    columns.iter().map(|i| summary::ratio_name(results, pairs[*i])).collect()
+}
+
+fn line(row: &Row, columns: &[usize]) -> Markup {
     html! {
         tr {
             th scope="row" { (row.measure) (table::arrow(row.better)) }
             @for value in &row.values { td.n { (value.map_or("–".to_owned(), |v| format::value(row.unit, v))) } }
-            @for ratio in &row.ratios { td.n { (ratio.map_or(String::new(), |r| r.to_string())) } }
+            @for i in columns { td.n { (row.ratios[*i].map_or(String::new(), |r| r.to_string())) } }
+        }
+    }
+}
+
+/// Duet's protocols over each other system, where one ran.
+fn beside(results: &Results) -> Markup {
+    let columns = table::columns(results, false);
+    let compared = |row: &Row| columns.iter().any(|i| row.ratios[*i].is_some());
+    html! {
+        @if !columns.is_empty() {
+            h2 { "Beside other systems" }
+            p {
+                "Ratios of the same turns. They compare programs, each with its own log, transport, language and duties, and                  say little about protocols."
+            }
+            div.wide { table {
+                thead { tr {
+                    th scope="col" { "measure" }
+                    @for name in ratio_names(results, &columns) { th.n scope="col" { (name) } }
+                } }
+                @for scenario in &results.scenarios {
+                    @let rows: Vec<Row> = summary::rows(results, scenario).into_iter().filter(compared).collect();
+                    @if !rows.is_empty() {
+                        tbody {
+                            tr.part { th scope="rowgroup" { (scenario.title) } @for _ in &columns { th {} } }
+                            @for row in &rows {
+                                tr {
+                                    th scope="row" { (row.measure) (table::arrow(row.better)) }
+                                    @for i in &columns { td.n { (row.ratios[*i].map_or("–".to_owned(), |r| r.to_string())) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            } }
         }
     }
 }
@@ -175,8 +217,8 @@ const PER_ENTRY: [Unit; 3] = [Unit::PerEntry, Unit::BytesPerEntry, Unit::MicrosP
 
 /// What each committed entry costs, where that was measured.
 fn cost(results: &Results, scenario: &ScenarioResult, names: &[String]) -> Markup {
-    let per_entry = [Unit::PerEntry, Unit::BytesPerEntry, Unit::MicrosPerEntry];
-    let rows: Vec<Row> = summary::rows(results, scenario).into_iter().filter(|r| per_entry.contains(&r.unit)).collect();
+    let rows: Vec<Row> = summary::rows(results, scenario).into_iter().filter(|r| PER_ENTRY.contains(&r.unit)).collect();
+    let own = table::columns(results, true);
     html! {
         @if !rows.is_empty() {
             h3 { "Per committed entry, all nodes together" }
@@ -184,9 +226,9 @@ fn cost(results: &Results, scenario: &ScenarioResult, names: &[String]) -> Marku
                 thead { tr {
                     th scope="col" { "cost" }
                     @for name in names { th.n scope="col" { (name) } }
-                    @for name in names.iter().skip(1) { th.n scope="col" { (name) " / " (names[0]) } }
+                    @for name in ratio_names(results, &own) { th.n scope="col" { (name) } }
                 } }
-                @for row in &rows { (line(row)) }
+                @for row in &rows { (line(row, &own)) }
             } }
         }
     }
@@ -255,7 +297,9 @@ fn timeline(outcomes: &[&Outcome]) -> Option<Figure> {
 fn latencies(outcomes: &[&Outcome]) -> Vec<(String, Hist)> {
     let merged = |o: &&Outcome| {
         let mut hist = Hist::default();
-        o.repetitions.iter().flat_map(|r| &r.loads).for_each(|l| hist.merge(&Hist::from_latency(&l.service)));
+        // At a fixed rate, what counts is how long after the moment it was due an answer came.
+        let counts = |l: &LoadResult| Hist::from_latency(l.intended.as_ref().unwrap_or(&l.service));
+        o.repetitions.iter().flat_map(|r| &r.loads).for_each(|l| hist.merge(&counts(l)));
         (o.protocol.clone(), hist)
     };
     outcomes.iter().map(merged).filter(|(_, h)| h.count() > 0).collect()

@@ -1,9 +1,9 @@
 //! The report in one picture, as a README can show it.
 
 use super::chart::{self, Figure};
-use super::format;
 use super::page;
 use super::results::Results;
+use super::summary;
 use super::svg::{Anchor, Svg};
 
 /// The picture as an SVG file: throughput on the left; failover and latency on the right.
@@ -21,8 +21,8 @@ pub fn render(results: &Results) -> String {
     let width = 1000.0;
     let mut svg = Svg::new(width, 96.0 + height(&left).max(height(&right)) + 30.0);
     svg.ground();
-    let names: Vec<String> = results.protocols.iter().map(|p| format::protocol(p)).collect();
-    svg.text(24.0, 36.0, "ink head", Anchor::Start, &format!("{} on one substrate", names.join(" and ")));
+    let headline = summary::headline(results);
+    svg.text(24.0, 36.0, "ink head", Anchor::Start, &headline);
     chart::legend(&mut svg, 24.0, 62.0, results.protocols.iter().map(String::as_str));
     for (x, figures) in [(12.0, &left), (508.0, &right)] {
         let mut y = 88.0;
@@ -36,7 +36,7 @@ pub fn render(results: &Results) -> String {
     let foot = format!("{} · {} cores, {} · {}", results.started, m.cores, m.kernel, results.command);
     svg.text(24.0, svg.height() - 12.0, "muted small", Anchor::Start, &foot);
     let desc: Vec<String> = left.iter().chain(&right).map(|f| format!("{}: {}", f.title, f.desc)).collect();
-    svg.file(&format!("{} side by side", names.join(" and ")), &desc.join(" "))
+    svg.file(&headline, &desc.join(" "))
 }
 
 /// Latency under the scenario with the most operations per second.

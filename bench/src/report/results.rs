@@ -241,10 +241,18 @@ pub struct LoadResult {
     /// Open loop only: from the moment a request should have been sent to its answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intended: Option<Latency>,
+    /// Open loop only: operations that were due and not sent when it ended. They are in no latency.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unsent: u64,
     /// Length of one sample.
     pub interval_ms: u64,
     /// How it went over time.
     pub series: Vec<Sample>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde wants it
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A leader that was killed, and what a writer felt of it.

@@ -20,6 +20,7 @@ fn load(throughput: f64, us: u64) -> LoadResult {
         errors: BTreeMap::new(),
         service: hist.latency(),
         intended: None,
+        unsent: 0,
         interval_ms: 100,
         series,
     }

@@ -3,7 +3,9 @@
 //! Protocols take turns in A-B-B-A order, so a machine that slowly speeds up or slows down favours neither. The ratio is
 //! taken within each pair of turns, and its spread over the pairs says how far one may trust it.
 
+use super::format;
 use super::results::{Better, Measure, Outcome, Results, ScenarioResult, Unit, Verdict};
+use crate::cli::Protocol;
 
 /// A figure of one scenario, for all protocols.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +18,49 @@ pub struct Row {
     pub better: Better,
     /// For each protocol in order: the median of its repetitions.
     pub values: Vec<Option<f64>>,
-    /// For each protocol after the first: how it compares to the first.
+    /// For each of [`pairs`]: how the first compares to the second.
     pub ratios: Vec<Option<Ratio>>,
 }
 
-/// A protocol's figure over the first protocol's.
+/// Two systems that are compared: places in [`Results::protocols`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The one above the line.
+    pub of: usize,
+    /// The one below.
+    pub over: usize,
+    /// Whether both are Duet's.
+    pub own: bool,
+}
+
+/// Who is compared to whom: each of Duet's protocols to the first of them, then each to every other system.
+pub fn pairs(results: &Results) -> Vec<Pair> {
+    let is_own = |name: &str| Protocol::ALL.iter().any(|p| p.name() == name);
+    let places = |own| (0..results.protocols.len()).filter(move |i| is_own(&results.protocols[*i]) == own);
+    let first = places(true).next();
+    let own = places(true).skip(1).filter_map(|of| Some(Pair { of, over: first?, own: true }));
+    let beside = places(false).flat_map(|over| places(true).map(move |of| Pair { of, over, own: false }));
+    own.chain(beside).collect()
+}
+
+/// The name of a pair's ratio.
+pub fn ratio_name(results: &Results, pair: Pair) -> String {
+    format!("{}/{}", format::protocol(&results.protocols[pair.of]), format::protocol(&results.protocols[pair.over]))
+}
+
+/// What a whole report is of, in one line.
+pub fn headline(results: &Results) -> String {
+    let pairs = pairs(results);
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    for (i, name) in results.protocols.iter().enumerate() {
+        let other = pairs.iter().any(|p| !p.own && p.over == i);
+        if other { &mut others } else { &mut own }.push(format::protocol(name));
+    }
+    let beside = if others.is_empty() { String::new() } else { format!(", beside {}", others.join(" and ")) };
+    format!("{} on one substrate{beside}", own.join(" and "))
+}
+
+/// One system's figure over another's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
     /// The median over the pairs of turns.
@@ -46,6 +86,7 @@ impl std::fmt::Display for Ratio {
 /// The figures of one scenario, in the order in which they were measured.
 pub fn rows(results: &Results, scenario: &ScenarioResult) -> Vec<Row> {
     let outcomes: Vec<Option<&Outcome>> = results.protocols.iter().map(|p| scenario.outcome(p)).collect();
+    let pairs = pairs(results);
     let mut rows: Vec<Row> = Vec::new();
     for repetition in outcomes.iter().flatten().flat_map(|o| &o.repetitions) {
         let mut place = 0;
@@ -54,7 +95,7 @@ pub fn rows(results: &Results, scenario: &ScenarioResult) -> Vec<Row> {
             if let Some(at) = rows.iter().position(|r| r.measure == measure.name) {
                 place = at;
             } else {
-                rows.insert(place, row(measure, &outcomes));
+                rows.insert(place, row(measure, &outcomes, &pairs));
             }
             place += 1;
         }
@@ -62,19 +103,20 @@ pub fn rows(results: &Results, scenario: &ScenarioResult) -> Vec<Row> {
     rows
 }
 
-fn row(measure: &Measure, outcomes: &[Option<&Outcome>]) -> Row {
+fn row(measure: &Measure, outcomes: &[Option<&Outcome>], pairs: &[Pair]) -> Row {
     let of = |o: Option<&Outcome>| -> Vec<f64> {
         o.map(|o| o.repetitions.iter().filter_map(|r| r.get(&measure.name)).collect()).unwrap_or_default()
     };
     let values: Vec<Vec<f64>> = outcomes.iter().map(|o| of(*o)).collect();
     // What has no better direction is no competition.
-    let compared = |v: &Vec<f64>| if measure.better == Better::Neither { None } else { ratio(&values[0], v) };
+    let compared =
+        |p: &Pair| if measure.better == Better::Neither { None } else { ratio(&values[p.over], &values[p.of]) };
     Row {
         measure: measure.name.clone(),
         unit: measure.unit,
         better: measure.better,
         values: values.iter().map(|v| median(v)).collect(),
-        ratios: values.iter().skip(1).map(compared).collect(),
+        ratios: pairs.iter().map(compared).collect(),
     }
 }
 
@@ -148,6 +190,22 @@ mod tests {
         assert_eq!(rows[0].measure, "throughput");
         assert_eq!(rows[0].values, [Some(20_000.0), Some(18_000.0)]);
         assert!((rows[0].ratios[0].unwrap().median - 0.9).abs() < 0.001);
+    }
+
+    #[test]
+    fn each_of_ours_is_compared_to_each_of_the_others() {
+        let mut results = sample::results();
+        let names = |r: &Results| pairs(r).into_iter().map(|p| ratio_name(r, p)).collect::<Vec<_>>();
+        assert_eq!(names(&results), ["ZAB/Raft"]);
+        assert_eq!(headline(&results), "Raft and ZAB on one substrate");
+        results.protocols.extend(["zookeeper".to_owned(), "etcd".to_owned()]);
+        assert_eq!(names(&results), ["ZAB/Raft", "Raft/ZooKeeper", "ZAB/ZooKeeper", "Raft/etcd", "ZAB/etcd"]);
+        assert_eq!(headline(&results), "Raft and ZAB on one substrate, beside ZooKeeper and etcd");
+        let other = Outcome { protocol: "zookeeper".into(), ..results.scenarios[0].outcomes[0].clone() };
+        results.scenarios[0].outcomes.push(other);
+        let ratios = &rows(&results, &results.scenarios[0])[0].ratios;
+        let medians: Vec<_> = ratios.iter().map(|r| r.map(|r| r.median)).collect();
+        assert_eq!(medians, [Some(0.9), Some(1.0), Some(0.9), None, None]);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub fn render(results: &Results) -> String {
     }
     out.push('\n');
     out.push_str(&scenarios(results));
+    if let Some(table) = beside(results) {
+        let _ = write!(out, "\n\n{table}");
+    }
     for (scenario, outcome, reason) in complaints(results) {
         let _ = write!(out, "\n{scenario}, {outcome}: {reason}");
     }
@@ -49,7 +52,9 @@ fn scenarios(results: &Results) -> String {
     table.load_style(STYLE);
     let mut header = vec!["scenario and measure".to_owned()];
     header.extend(names.iter().cloned());
-    header.extend(names.iter().skip(1).map(|n| format!("{n}/{}", names[0])));
+    let own: Vec<usize> = columns(results, true);
+    let pairs = summary::pairs(results);
+    header.extend(own.iter().map(|i| summary::ratio_name(results, pairs[*i])));
     table.set_header(header);
     for (i, scenario) in results.scenarios.iter().enumerate() {
         if i > 0 {
@@ -67,14 +72,49 @@ fn scenarios(results: &Results) -> String {
         for row in summary::rows(results, scenario) {
             let mut cells = vec![format!("  {}{}", row.measure, arrow(row.better))];
             cells.extend(row.values.iter().map(|v| v.map_or("-".to_owned(), |v| format::value(row.unit, v))));
-            cells.extend(row.ratios.iter().map(|r| r.map_or(String::new(), |r| r.to_string())));
+            cells.extend(own.iter().map(|i| row.ratios[*i].map_or(String::new(), |r| r.to_string())));
             table.add_row(cells);
         }
     }
-    for column in 1..names.len() * 2 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
+    to_the_right(table)
+}
+
+/// The places among the pairs of those that are both Duet's, or of the others.
+pub fn columns(results: &Results, own: bool) -> Vec<usize> {
+    summary::pairs(results).iter().enumerate().filter(|(_, p)| p.own == own).map(|(i, _)| i).collect()
+}
+
+/// Duet's protocols over each other system: nothing but ratios. None when no other system ran.
+fn beside(results: &Results) -> Option<String> {
+    let columns = columns(results, false);
+    if columns.is_empty() {
+        return None;
+    }
+    let pairs = summary::pairs(results);
+    let mut table = Table::new();
+    table.load_style(STYLE);
+    let names = columns.iter().map(|i| summary::ratio_name(results, pairs[*i]));
+    table.set_header(std::iter::once("beside other systems".to_owned()).chain(names).collect::<Vec<_>>());
+    for scenario in &results.scenarios {
+        let mut rows = summary::rows(results, scenario);
+        rows.retain(|row| columns.iter().any(|i| row.ratios[*i].is_some()));
+        if !rows.is_empty() {
+            table.add_row([scenario.title.clone()]);
         }
+        for row in rows {
+            let ratios = columns.iter().map(|i| row.ratios[*i].map_or("-".to_owned(), |r| r.to_string()));
+            let name = format!("  {}{}", row.measure, arrow(row.better));
+            table.add_row(std::iter::once(name).chain(ratios).collect::<Vec<_>>());
+        }
+    }
+    Some(to_the_right(table))
+}
+
+/// All columns but the first to the right.
+fn to_the_right(mut table: Table) -> String {
+    for column in 1.. {
+        let Some(column) = table.column_mut(column) else { break };
+        column.set_cell_alignment(CellAlignment::Right);
     }
     table.trim_fmt()
 }

@@ -10,9 +10,9 @@ use crate::cli::Fail;
 
 /// A port nobody else gets while this is held.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(crate) struct Reserved {
     _held: TcpListener,
-    pub(super) addr: String,
+    pub(crate) addr: String,
 }
 
 /// Reserves `n` ports of 127.0.0.1.
@@ -20,7 +20,7 @@ pub(super) struct Reserved {
 /// They are taken from below the range from which the kernel gives ports to outgoing connections: a port in that range
 /// can be lost to a stranger while its node is down, and a peer that dials the dead node's port over and over can even
 /// come to be connected with itself.
-pub(super) fn reserve(n: usize) -> Result<Vec<Reserved>, Fail> {
+pub(crate) fn reserve(n: usize) -> Result<Vec<Reserved>, Fail> {
     let range = below_ephemeral();
     // Different supervisors start at different places, so that they rarely want the same port.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());

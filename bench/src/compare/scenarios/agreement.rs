@@ -28,7 +28,7 @@ impl Scenario for Agreement {
 
     fn run<'a>(&'a self, env: &'a mut Env) -> Work<'a> {
         Box::pin(async move {
-            let live = env.main().await?;
+            let live = env.duet().await?;
             let ids = live.ids();
             let states = live.level(&ids).await?;
             let differing = states.iter().find(|s| s.state_hash != states[0].state_hash);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use common::types::NodeId;
 
 use crate::compare::live::until;
+use crate::compare::system::System;
 use crate::compare::{Env, Plan, Problem, Scenario, Work};
 use crate::load::engine::{LoadSpec, Running};
 use crate::report::results::{Better, Kill, Repetition, Unit};
@@ -59,7 +60,7 @@ impl Scenario for Failover {
             Self::Kill => format!(
                 "{CLIENTS} clients write; the leader's process gets SIGKILL, is started again, and so on. For each kill: the \
                  longest time that one writer waited between two answers. At the end every acknowledged write is read back; \
-                 a single one missing fails the scenario."
+                 a single one missing fails the scenario. Timers are at each system's defaults."
             ),
             Self::Hang => format!(
                 "{CLIENTS} clients, spread over the nodes, write; the leader's process is stopped in its tracks (SIGSTOP) with \
@@ -84,17 +85,22 @@ impl Scenario for Failover {
         .to_owned()
     }
 
+    fn suits(&self, system: System) -> bool {
+        // Their defaults doubt a silent leader after seconds, which says nothing that the configuration does not.
+        matches!((self, system), (Self::Kill, _) | (_, System::Duet(_)))
+    }
+
     fn run<'a>(&'a self, env: &'a mut Env) -> Work<'a> {
         Box::pin(async move {
             let spec =
                 LoadSpec { warm_up: Duration::ZERO, measure: None, keys: 4096, interval_ms: 20, ..env.spec(CLIENTS) };
             let times = self.times(&env.plan);
-            let live = env.main().await?;
+            let cluster = env.main().await?;
             let target = match self {
-                Self::Kill => live.at_leader().await?,
-                Self::Hang => live.everywhere(),
+                Self::Kill => cluster.at_leader().await?,
+                Self::Hang => cluster.everywhere(),
             };
-            let running = Running::start(&target, spec, None);
+            let running = env.start(&target, spec, None).await?;
             let mut moments = Vec::new();
             for n in 1..=times {
                 env.say(&format!("{n} of {times}"));
@@ -109,8 +115,8 @@ impl Scenario for Failover {
                 let end = moments.get(i + 1).map_or(u64::MAX, |m| m.0);
                 rep.kills.push(Kill {
                     at_ms: at_us / 1000,
-                    leader: leader.0,
-                    successor: Some(successor.0),
+                    leader: *leader,
+                    successor: Some(*successor),
                     writer_gap_us: outcome.gaps.longest_writer(*at_us, end),
                     cluster_gap_us: outcome.gaps.longest_cluster(*at_us, end),
                 });
@@ -137,24 +143,27 @@ impl Scenario for Failover {
 impl Failover {
     /// Takes the leader away, waits until writes go on under the next one, brings the old one back and waits until it
     /// follows. Gives the moment, who led, and who led next.
-    async fn once(&self, env: &mut Env, running: &Running) -> Result<(u64, NodeId, NodeId), Problem> {
+    async fn once(&self, env: &mut Env, running: &Running) -> Result<(u64, u64, u64), Problem> {
         calm(running).await?;
-        let live = env.main().await?;
-        let leader = live.leader().await?;
+        let leader = env.main().await?.leader().await?;
         let at_us = running.now_us();
         match self {
-            Self::Kill => drop(live.cluster().kill(leader).await?),
-            Self::Hang => live.pause(leader)?,
+            Self::Kill => env.main().await?.kill(leader).await?,
+            Self::Hang => env.duet().await?.pause(NodeId(leader))?,
         }
         progressed(running, BACK).await?;
-        let successor = live.leader_status().await?;
-        match self {
-            Self::Kill => live.cluster().restart(leader).await?,
-            Self::Hang => live.resume(leader)?,
-        }
+        let successor = env.main().await?.leader().await?;
         // With a second node down there would be no majority: the next time waits until this one has caught up.
-        live.applied(leader, successor.core.committed).await?;
-        Ok((at_us, leader, successor.core.id))
+        match self {
+            Self::Kill => env.main().await?.restart(leader).await?,
+            Self::Hang => {
+                let live = env.duet().await?;
+                let committed = live.leader_status().await?.core.committed;
+                live.resume(NodeId(leader))?;
+                live.applied(NodeId(leader), committed).await?;
+            }
+        }
+        Ok((at_us, leader, successor))
     }
 }
 

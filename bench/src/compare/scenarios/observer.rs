@@ -58,7 +58,7 @@ async fn run(env: &mut Env, live: &mut Live) -> Result<Repetition, Problem> {
     let target = live.at_leader().await?;
     let ledger = env.write(&target, KEYS, None).await?;
     let spec = env.spec(64);
-    let alone = env.load(&target, spec, None).await.result;
+    let alone = env.load(&target, spec, None).await?.result;
 
     env.say("joining");
     let mut rep = Repetition::default();
@@ -76,7 +76,7 @@ async fn run(env: &mut Env, live: &mut Live) -> Result<Repetition, Problem> {
     rep.catch_ups.push(catch_up);
 
     let spec = env.spec(64);
-    let with = env.load(&target, spec, None).await.result;
+    let with = env.load(&target, spec, None).await?.result;
     rep.measure("throughput without it", Unit::PerSecond, Better::Neither, alone.throughput);
     rep.measure("throughput with it", Unit::PerSecond, Better::Higher, with.throughput);
     if alone.throughput > 0.0 {
@@ -128,7 +128,7 @@ async fn joined(live: &Live, leader: NodeId, observer: NodeId, level_us: u64) ->
 async fn unaffected(env: &mut Env, live: &Live) -> Result<f64, Problem> {
     let target = live.at_leader().await?;
     let spec = LoadSpec { measure: Some(env.plan.measure / 2), ..env.spec(16) };
-    let outcome = env.load(&target, spec, None).await;
+    let outcome = env.load(&target, spec, None).await?;
     let longest = outcome.gaps.longest_writer(0, u64::MAX).max(outcome.result.service.max);
     if outcome.result.operations == 0 || longest > TOO_LONG.as_micros() as u64 {
         let n = outcome.result.operations;
