@@ -1,0 +1,169 @@
+//! Three nodes on one thread, in memory, no network, disks that answer at once: the case that every core is given.
+//!
+//! "Batch N" proposes N commands to the leader and then carries everything out until nothing is left to do: every node has
+//! the entries durable, the leader has committed and applied them. What drives our cores is as thin as can be: one queue, no
+//! copies, no maps; [`common::testbed`] does the same with everything a test wants to see, and costs several times what it
+//! drives.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use common::entries::{Batch, BatchBuilder, Entries};
+use common::log::LogView;
+use common::membership::Membership;
+use common::protocol::{Boot, Effect, Effects, Input, Protocol};
+use common::types::{LogId, Member, Micros, NodeId, Role};
+
+/// How many nodes there are.
+pub(crate) const NODES: usize = 3;
+/// Bytes of applied entries that a node keeps in memory, about.
+pub(crate) const KEPT: usize = 16 << 20;
+/// Entries in a batch.
+pub(crate) const BATCHES: [usize; 4] = [1, 16, 64, 256];
+/// Bytes in a payload.
+pub(crate) const SIZES: [usize; 4] = [16, 100, 1 << 10, 16 << 10];
+
+/// Three nodes of some protocol. Each payload is copied once on its way in, because all of them would have to read it from
+/// somewhere; applying an entry is looking at its length.
+pub(crate) trait Group {
+    /// What they say to each other.
+    type Message;
+
+    /// Whose.
+    const NAME: &'static str;
+
+    /// With a leader that takes proposals.
+    fn elected() -> Self;
+
+    /// Commits `n` entries at once, and shows each message that is sent for it.
+    fn commit(&mut self, payload: &[u8], n: usize, see: impl FnMut(&Self::Message));
+
+    /// Lets followers learn of the last commit, for which some wait until a heartbeat. All have applied the same then: so many
+    /// bytes of entries.
+    fn settle(&mut self) -> u64;
+}
+
+/// Three of our cores, and what is on its way between them and their disks.
+pub(crate) struct Trio<P: Protocol> {
+    cores: Vec<P>,
+    leader: usize,
+    now: Micros,
+    fx: Effects<P>,
+    work: VecDeque<(usize, Input<P::Message>)>,
+    builder: BatchBuilder,
+    applied: [(LogId, u64); NODES],
+}
+
+fn id(node: usize) -> NodeId {
+    NodeId(node as u64 + 1)
+}
+
+impl<P: Protocol> Trio<P> {
+    fn boot(config: &P::Config) -> Self {
+        let membership = Membership::of_ids((0..NODES).map(id));
+        let boot = |node: usize| Boot {
+            id: id(node),
+            membership: (LogId::ZERO, membership.clone()),
+            config: config.clone(),
+            seed: node as u64,
+            now: Micros(0),
+            hard: P::Hard::default(),
+            snapshot: LogId::ZERO,
+            log: LogView::new(LogId::ZERO, KEPT),
+        };
+        Self {
+            cores: (0..NODES).map(|n| P::new(boot(n))).collect(),
+            leader: 0,
+            now: Micros(0),
+            fx: Effects::default(),
+            work: VecDeque::new(),
+            builder: BatchBuilder::default(),
+            applied: [(LogId::ZERO, 0); NODES],
+        }
+    }
+
+    /// Time passes to the next moment a core waits for.
+    fn tick(&mut self) {
+        let next = self.cores.iter().filter_map(P::wake_at).min().unwrap_or(self.now);
+        self.now = next.max(self.now.after(Micros(1)));
+        (0..NODES).for_each(|n| self.work.push_back((n, Input::Tick)));
+        self.run(|_| {});
+    }
+
+    /// Carries out everything until nothing is left.
+    fn run(&mut self, mut see: impl FnMut(&P::Message)) {
+        while let Some((node, input)) = self.work.pop_front() {
+            self.cores[node].step(self.now, input, &mut self.fx);
+            for effect in self.fx.drain() {
+                let answer = match effect {
+                    Effect::Send { to, message } => {
+                        see(&message);
+                        (to.0 as usize - 1, Input::Message { from: id(node), message })
+                    }
+                    Effect::Append(run) => (node, Input::Durable { upto: run.last() }),
+                    Effect::SaveHard(_) => (node, Input::HardSaved),
+                    Effect::Commit { upto } => {
+                        apply(&self.cores[node], upto, &mut self.applied[node]);
+                        (node, Input::Applied { upto })
+                    }
+                    Effect::Accepted { .. } => continue,
+                    _ => panic!("a calm run has no such effect"),
+                };
+                self.work.push_back(answer);
+            }
+        }
+    }
+}
+
+fn apply<P: Protocol>(core: &P, upto: LogId, (applied, bytes): &mut (LogId, u64)) {
+    let runs = core.log().cached(*applied, upto).expect("what is not applied is in memory");
+    *bytes += runs.iter().flat_map(Entries::lengths).map(u64::from).sum::<u64>();
+    *applied = upto;
+}
+
+/// What all nodes have.
+pub(crate) fn level<T: Copy + PartialEq + Debug>(applied: &[(T, u64); NODES]) -> u64 {
+    assert!(applied.iter().all(|a| a == &applied[0]), "all have applied the same: {applied:?}");
+    applied[0].1
+}
+
+impl<P: Protocol<Config: Default>> Group for Trio<P> {
+    type Message = P::Message;
+
+    const NAME: &'static str = P::NAME;
+
+    fn elected() -> Self {
+        let mut trio = Self::boot(&P::Config::default());
+        for (a, b) in (0..NODES).flat_map(|a| (0..NODES).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            trio.work.push_back((a, Input::PeerUp { peer: id(b), member: Member::Voter }));
+        }
+        trio.run(|_| {});
+        for _ in 0..100_000 {
+            if let Some(leader) = (0..NODES).find(|n| trio.cores[*n].status().role == Role::Leading) {
+                trio.leader = leader;
+                return trio;
+            }
+            trio.tick();
+        }
+        panic!("no leader is elected");
+    }
+
+    fn commit(&mut self, payload: &[u8], n: usize, see: impl FnMut(&P::Message)) {
+        let batch = if n == 1 {
+            Batch::single(Bytes::copy_from_slice(payload))
+        } else {
+            (0..n).for_each(|_| self.builder.push(payload));
+            self.builder.take()
+        };
+        self.work.push_back((self.leader, Input::Propose { batch }));
+        self.run(see);
+        let core = &self.cores[self.leader];
+        assert!(core.committed() == core.log().last(), "it is committed");
+    }
+
+    fn settle(&mut self) -> u64 {
+        (0..10).for_each(|_| self.tick());
+        level(&self.applied)
+    }
+}
