@@ -41,6 +41,11 @@ use crate::metrics::Counters;
 use crate::types::LogId;
 use crate::{mark, mutant};
 
+/// Zeros are written in such pieces. What is written in one piece Linux may keep as one folio, and looks at all of it for
+/// every later write within it.
+const FILL_PIECE: usize = 64 << 10;
+static ZEROS: [u8; FILL_PIECE] = [0; FILL_PIECE];
+
 /// An open log. After any error it must not be used any more; its owner sees to that.
 #[derive(Debug)]
 pub(crate) struct Wal {
@@ -129,16 +134,23 @@ impl Wal {
         }
         let end = self.segments[self.segments.len() - 1].end;
         let (at, records) = (end - self.buf.len() as u64, self.buf.len());
-        if end > self.filled {
+        let mut filled = self.filled;
+        if end > filled {
             let fill = self.config.fill_bytes.min(self.config.segment_bytes.saturating_sub(end));
             self.filled = end + fill;
-            self.buf.resize(records + fill as usize, 0);
+            filled = end + fill.min(FILL_PIECE as u64);
+            self.buf.resize(records + (filled - end) as usize, 0);
         }
         self.active.write_all_at(at, &self.buf)?;
+        while filled < self.filled {
+            let piece = &ZEROS[..FILL_PIECE.min((self.filled - filled) as usize)];
+            self.active.write_all_at(filled, piece)?;
+            filled += piece.len() as u64;
+        }
         self.counters.log_bytes.add(records as u64);
         self.buf.clear();
         // One huge entry must not keep its memory for ever.
-        self.buf.shrink_to(self.config.write_bytes * 2 + self.config.fill_bytes as usize);
+        self.buf.shrink_to(self.config.write_bytes * 2 + FILL_PIECE);
         Ok(())
     }
 
