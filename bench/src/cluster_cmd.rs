@@ -18,12 +18,13 @@ use crate::config::{Setting, layers};
 use crate::ctl_cmd::render::{member, table, table_text};
 use crate::ctl_cmd::{Link, StatusRow, knower_of, leader_of, live_table, members_json, members_line};
 use crate::runs::{self, RunDir};
-use crate::supervisor::{Cluster, ClusterFileNode, ClusterSpec};
+use crate::supervisor::{Cluster, ClusterFileNode, ClusterSpec, Feed};
 
 const EXAMPLES: &str = "\
 Examples:
   duet cluster                                     three Raft voters
   duet cluster --protocol both --observers 1       Raft and ZAB side by side, an observer each
+  duet cluster --protocol zab --observers 3 --feed chain
   duet cluster --protocol zab --voters 5 --set zab.sync_limit_ms=500
   duet ctl put colour green                        … in another terminal
   kill -9 PID, kill -STOP PID, kill -CONT PID      … to see what the others do";
@@ -46,6 +47,10 @@ pub struct Args {
     /// How many observers, in each cluster
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=16))]
     observers: u64,
+
+    /// By whom observers are fed; Raft's always by the leader
+    #[arg(long, value_enum, default_value = "leader")]
+    feed: Feed,
 
     /// Keep the nodes' data here and go on with what is there [default: in the run's folder]
     #[arg(long, value_name = "DIR")]
@@ -92,8 +97,14 @@ fn parse_setting(text: &str) -> Result<String, String> {
 /// Runs `duet cluster` until Ctrl-C.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
     let protocols = args.protocol.protocols();
+    if args.feed != Feed::Leader && !protocols.contains(&Protocol::Zab) {
+        let feed = args.feed.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        return Err(Fail::usage(format!("--feed {feed}: in Raft the leader feeds all learners; expected leader"))
+            .hint("give it to ZAB: --protocol zab, or both")
+            .into());
+    }
     let config = json!({
-        "protocols": protocols, "voters": args.voters, "observers": args.observers, "settings": args.set,
+        "protocols": protocols, "voters": args.voters, "observers": args.observers, "feed": args.feed, "settings": args.set,
         "data": args.data, "trace": args.trace,
     });
     let run = RunDir::create(Path::new(runs::ROOT), "cluster", &config)?;
@@ -126,6 +137,7 @@ async fn start(args: &Args, protocols: &[Protocol], run: &RunDir) -> anyhow::Res
         let spec = ClusterSpec {
             voters: args.voters,
             observers: args.observers,
+            feed: args.feed,
             data: args.data.as_ref().map(|d| d.join(protocol.name())),
             settings: args.set.clone(),
             trace: args.trace,

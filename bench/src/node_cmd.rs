@@ -29,6 +29,10 @@ Examples:
       --client-listen 10.0.0.1:4001 --data /var/lib/duet/n1
   duet node --protocol zab --id 4 --member observer --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4
 
+An observer that is fed by another one, or by a follower, rather than by the leader (ZAB):
+  duet node --protocol zab --id 5 --member observer --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n5 \\
+      --observers 4=10.0.0.4:7001 --set zab.sources=[4,2]
+
 A Raft node that is to become a voter later: an observer that listens (then `duet ctl member add 4=10.0.0.4:7001`).
   duet node --id 4 --member observer --peer-listen 10.0.0.4:7001 --voters 1=10.0.0.1:7001,… --data /var/lib/duet/n4";
 
@@ -71,7 +75,12 @@ pub struct Args {
     #[arg(long, value_name = "ID=HOST:PORT", value_delimiter = ',', env = "DUET_VOTERS", value_parser = parse_voter)]
     voters: Vec<(String, String)>,
 
-    /// Where to listen for peers; an observer needs it to become a voter [default: a voter's own address in --voters]
+    /// Number and peer address of observers; one that is to be fed by any of them (zab.sources) finds them there
+    #[arg(long, value_name = "ID=HOST:PORT", value_delimiter = ',', env = "DUET_OBSERVERS", value_parser = parse_voter)]
+    observers: Vec<(String, String)>,
+
+    /// Where to listen for peers; an observer needs it to feed others, or to become a voter [default: a voter's own
+    /// address in --voters]
     #[arg(long, value_name = "HOST:PORT", env = "DUET_PEER_LISTEN")]
     peer_listen: Option<String>,
 
@@ -165,7 +174,8 @@ impl Args {
             ("cluster", self.cluster.as_ref().map(text)),
             ("id", self.id.map(|n| number("id", n)).transpose()?),
             ("member", member.map(|m| Value::String(m.into()))),
-            ("voters", self.voter_table()?),
+            ("voters", address_table("voters", "voter", &self.voters)?),
+            ("observers", address_table("observers", "observer", &self.observers)?),
             ("peer-listen", self.peer_listen.as_ref().map(text)),
             ("client-listen", self.client_listen.as_ref().map(text)),
             ("data", self.data.as_ref().map(path)),
@@ -174,17 +184,18 @@ impl Args {
         ];
         Ok(all.into_iter().filter_map(|(flag, value)| Some((flag, value?))).collect())
     }
+}
 
-    fn voter_table(&self) -> Result<Option<Value>, Fail> {
-        let mut table = Table::new();
-        for (id, addr) in &self.voters {
-            if let Some(before) = table.insert(id.clone(), Value::String(addr.clone())) {
-                return Err(Fail::usage(format!("--voters gives {id} twice: {id}={before} and {id}={addr}"))
-                    .hint("every voter has an id of its own"));
-            }
+/// A flag that names nodes and where they are.
+fn address_table(flag: &str, what: &str, list: &[(String, String)]) -> Result<Option<Value>, Fail> {
+    let mut table = Table::new();
+    for (id, addr) in list {
+        if let Some(before) = table.insert(id.clone(), Value::String(addr.clone())) {
+            return Err(Fail::usage(format!("--{flag} gives {id} twice: {id}={before} and {id}={addr}"))
+                .hint(format!("every {what} has an id of its own")));
         }
-        Ok((!table.is_empty()).then_some(Value::Table(table)))
     }
+    Ok((!table.is_empty()).then_some(Value::Table(table)))
 }
 
 /// Runs `duet node` until SIGINT or SIGTERM comes, stdin ends (with `--parent-watch`), or it stops itself.
@@ -207,6 +218,7 @@ fn serve<P: common::protocol::Protocol>(args: &Args, c: &Checked, protocol: P::C
     let config = NodeConfig::<P> {
         cluster: s.cluster.clone(),
         member: s.member,
+        observers: c.observers.clone(),
         peer_listen: c.peer_listen.clone(),
         client_listen: s.client_listen.clone(),
         replica: s.replica.clone(),

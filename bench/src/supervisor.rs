@@ -45,6 +45,18 @@ pub struct Ready {
     pub pid: u32,
 }
 
+/// By whom observers are fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Feed {
+    /// The leader feeds all.
+    Leader,
+    /// Followers feed them, each in its turn.
+    Followers,
+    /// A follower feeds the first, and each feeds the next.
+    Chain,
+}
+
 /// A cluster to start.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClusterSpec {
@@ -54,6 +66,8 @@ pub struct ClusterSpec {
     pub voters: u64,
     /// How many observers: the ids after the voters'.
     pub observers: u64,
+    /// By whom they are fed. Only ZAB has a choice.
+    pub feed: Feed,
     /// Where everything goes: `n1/` (data), `n1.log` (messages), `n1.trace.jsonl`, …, and `cluster.json`.
     pub dir: PathBuf,
     /// Where the nodes' data goes instead: `n1/`, … in this folder, perhaps from an earlier run.
@@ -75,6 +89,7 @@ impl ClusterSpec {
             protocol,
             voters: 3,
             observers: 0,
+            feed: Feed::Leader,
             dir: dir.into(),
             data: None,
             settings: Vec::new(),
@@ -174,7 +189,7 @@ impl Cluster {
     async fn try_start(spec: &ClusterSpec, exe: &Path) -> Result<Self, StartError> {
         let ids: Vec<NodeId> = (1..=spec.voters + spec.observers).map(NodeId).collect();
         let mut clients = ports::reserve(ids.len())?.into_iter();
-        // Nobody connects to observers, unless they become voters.
+        // Nobody connects to observers, unless they feed others or become voters.
         let mut peers = ports::reserve(ids.len())?.into_iter();
         let nodes = ids.iter().zip(clients.as_slice()).zip(peers.as_slice()).map(|((id, client), peer)| {
             let member = if id.0 <= spec.voters { Member::Voter } else { Member::Observer };
@@ -371,9 +386,16 @@ impl Cluster {
             add("member", "observer".into());
             add("peer-listen", node.peer.clone());
         }
-        let voters = self.nodes.iter().filter(|(_, n)| n.member == Member::Voter);
-        let voters = voters.map(|(id, n)| format!("{}={}", id.0, n.peer));
-        add("voters", voters.collect::<Vec<_>>().join(","));
+        let addresses = |of: Member| {
+            let nodes = self.nodes.iter().filter(|(_, n)| n.member == of);
+            nodes.map(|(id, n)| format!("{}={}", id.0, n.peer)).collect::<Vec<_>>().join(",")
+        };
+        add("voters", addresses(Member::Voter));
+        let sources = self.sources(id);
+        if !sources.is_empty() {
+            add("observers", addresses(Member::Observer));
+            add("set", format!("zab.sources={sources:?}"));
+        }
         add("client-listen", node.client.clone());
         add("data", self.data_dir(id).display().to_string());
         if self.spec.trace {
@@ -383,6 +405,27 @@ impl Cluster {
             add("set", setting.clone());
         }
         args
+    }
+
+    /// By whom a node would be fed, best first; nobody but the leader, if there are none.
+    fn sources(&self, id: NodeId) -> Vec<u64> {
+        /// As many as a node may be told.
+        const MOST: usize = 16;
+        let of = |member: Member| self.nodes.iter().filter(move |(_, n)| n.member == member).map(|(id, _)| id.0);
+        let before: Vec<u64> = of(Member::Observer).filter(|other| *other < id.0).collect();
+        if self.spec.protocol != Protocol::Zab || !of(Member::Observer).any(|other| other == id.0) {
+            return Vec::new();
+        }
+        let mut voters: Vec<u64> = of(Member::Voter).collect();
+        match self.spec.feed {
+            Feed::Leader => Vec::new(),
+            Feed::Followers => {
+                let turn = before.len() % voters.len();
+                voters.rotate_left(turn);
+                voters.into_iter().take(MOST).collect()
+            }
+            Feed::Chain => before.into_iter().rev().chain(voters).take(MOST).collect(),
+        }
     }
 
     fn node(&mut self, id: NodeId) -> anyhow::Result<&mut Node> {

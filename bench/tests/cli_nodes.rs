@@ -1,6 +1,8 @@
 //! The program with real nodes: processes, sockets, disks, signals. Nothing here sleeps; everything awaits what it waits
 //! for, and gives up after a minute so that a failure is a failure and not a hang.
 
+#[path = "cli_nodes/chain.rs"]
+mod chain;
 #[path = "cli_nodes/members.rs"]
 mod members;
 mod support;

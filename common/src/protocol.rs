@@ -88,6 +88,12 @@ pub trait Protocol: Sized + Send + 'static {
     fn is_mending(&self) -> bool {
         false
     }
+
+    /// With whom beside the voters a node of these settings needs sessions while it does not vote itself: it calls them.
+    fn sources(config: &Self::Config) -> Vec<NodeId> {
+        let _ = config;
+        Vec::new()
+    }
 }
 
 /// What the answer to a read barrier may rest on.

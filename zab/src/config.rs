@@ -43,6 +43,8 @@ pub struct Config {
     pub observers_max: usize,
     /// For an observer: by whom it would rather be fed than by the leader, in this order; followers and observers, at most 16.
     /// What it reads is as fresh as they are, and a little older. When none of them has a leader, the leader itself does it.
+    /// It calls them where their addresses are known; an observer that is no member, and is not among the node's `observers`,
+    /// is taken only while it calls by itself.
     pub sources: Vec<u64>,
     /// How many reads may wait at one node for confirmation.
     pub reads_max: usize,

@@ -597,6 +597,10 @@ impl Protocol for Zab {
         self.me.hard.mending
     }
 
+    fn sources(config: &Config) -> Vec<NodeId> {
+        config.sources.iter().copied().map(NodeId).collect()
+    }
+
     fn leadership(&self) -> Leadership {
         let role = match &self.state {
             State::Leading(l) if l.established() => Role::Leading,

@@ -48,16 +48,15 @@ pub(crate) struct Looking {
     decide_at: Option<Micros>,
     /// Leaves the election not before then.
     hold_until: Micros,
-    /// Until when an observer waits for one that should feed it and has no leader yet.
-    source_until: Micros,
+    /// Until when an observer waits for one that should feed it and has no leader yet; from when it has one itself.
+    source_until: Option<Micros>,
 }
 
 impl Looking {
     pub(crate) fn new(now: Micros, hold_until: Micros, config: &Config) -> Self {
         let retry = Micros::from_millis(config.notification_min_ms);
         // The very first notification is due at once: `new` itself sends nothing.
-        let source_until = now.after(config.sync_limit());
-        Self { retry, retry_at: now, decide_at: None, hold_until, source_until }
+        Self { retry, retry_at: now, decide_at: None, hold_until, source_until: None }
     }
 
     pub(crate) fn wake_at(&self) -> Micros {
@@ -330,11 +329,13 @@ impl Zab {
         if let Some((round, vote)) = self.me.settled_leader() {
             fx.mark("zab/election#elect.settled");
             if let State::Looking(l) = &mut self.state
-                && self.me.now < l.source_until
                 && self.me.awaits_source(vote.leader)
             {
-                l.decide_at = Some(l.source_until);
-                return Ok(());
+                let until = *l.source_until.get_or_insert(self.me.now.after(self.me.config.sync_limit()));
+                if self.me.now < until {
+                    l.decide_at = Some(until);
+                    return Ok(());
+                }
             }
             return self.once_held(|zab, fx| zab.go(round, vote, fx), fx);
         }

@@ -12,7 +12,23 @@
 //! An observer may be fed by a follower, or by another observer, instead of the leader ([`Config::sources`](crate::Config)), so
 //! that reads scale without loading the leader. Whoever is level passes on what is committed as a leader would, from the same
 //! code; it never passes on more (ZOOKEEPER-5088 is a relay that began in the middle of a proposal). When it loses its leader,
-//! those it feeds look for another source, and go on where their log ends.
+//! those it feeds look for another source, and go on where their log ends. So observers can be a chain of any length; an
+//! observer calls its sources as it calls voters.
+//!
+//! # Rings
+//!
+//! Settings may send observers round in a circle: n4 would be fed by n5, n5 by n6, n6 by n4. They never feed each other so, not
+//! even for a moment, so nothing goes round without a leader. Who feeds is level, and who is level was let in by a LEADERINFO of
+//! a source that was level *before*, in the role it still has: a role ends with LOOKING to everyone, which in each session
+//! comes before all that the next role says, and ends the attempts of those that the old one fed; and a new role knows none of
+//! their attempts. So of two nodes one of which feeds the other, the feeder was let in first, and along a ring everyone would
+//! have been let in before itself. When a leader is lost, each LOOKING therefore ends the role of those fed by it, link by
+//! link, up to the last.
+//!
+//! What a ring can do is *wait*: all ask the next one, since each has heard only that the other observes, and nobody is
+//! level. That ends after `init_limit_ms` at the latest, and whoever gave up so goes to the leader (`failures`). Before it asks
+//! anybody, an observer waits up to `sync_limit_ms` for a source that is LOOKING; the first one of a ring whose patience is over
+//! goes to the leader, and the others have somebody to follow.
 //!
 //! Each observer's queue is what was sent to it and not yet RECEIVED. One that falls behind further than the limit loses
 //! its session and synchronises anew; an INFORM is never left out (ZOOKEEPER-1551, 5088 are entries lost between a
@@ -92,12 +108,15 @@ impl Following {
             return Ok(());
         }
         if !self.in_broadcast() {
+            if from == self.leader {
+                fx.mark("zab/membership#on_info.ring");
+            }
             if let Some(session) = me.sessions.get_mut(&from) {
                 session.knock = Some(info);
             }
             return Ok(());
         }
-        fx.mark("zab/membership#on_info");
+        fx.mark(if self.voter { "zab/membership#on_info" } else { "zab/membership#on_info.of_an_observer" });
         let (head, epoch) = (self.head, self.epoch);
         let relay = self.relay.get_or_insert_with(|| Box::new(Leading::relay(me, head, epoch)));
         relay.on_info(me, from, info, fx)
@@ -153,15 +172,18 @@ impl Local {
         self.sources(leader).find(|id| self.is_settled(*id)).unwrap_or(leader)
     }
 
-    /// Whether there is one that it would take rather, if only it had a leader.
+    /// Whether there is one that it would take rather, if only it had a leader. When a node has just started, its sessions with
+    /// its sources are on their way.
     pub(crate) fn awaits_source(&self, leader: NodeId) -> bool {
-        self.sources(leader).next().is_some_and(|id| !self.is_settled(id))
+        let starting = self.attempts == 0;
+        let next = self.sources(leader).find(|id| starting || self.connected(*id));
+        next.is_some_and(|id| !self.is_settled(id))
     }
 
     /// Those that may feed it, best first.
     fn sources(&self, leader: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         let wants = !may_vote(&self.members, self.id) && self.failures == 0 && self.now >= self.direct_until;
-        let may = move |id: &NodeId| wants && *id != self.id && *id != leader && self.connected(*id);
+        let may = move |id: &NodeId| wants && *id != self.id && *id != leader;
         self.config.sources.iter().copied().map(NodeId).filter(may)
     }
 

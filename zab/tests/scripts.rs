@@ -1,6 +1,7 @@
 //! Dialogues: each file in `scripts/` is a story of commands and what the nodes then say and do, checked word by word.
 //! `UPDATE_GOLDENFILES=1 cargo test -p zab --test scripts` writes the outcome anew, to be read before it is committed.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -83,7 +84,7 @@ impl Story {
                 self.disks.push(Disk::with(Hard { accepted_epoch, current_epoch, mending: false }, runs(&log)?));
                 return args.reject_next();
             }
-            // cluster voters=N [observers=N] [batch=BYTES] [observers_max=N] [counter_max=N] [crashed=ID]
+            // cluster voters=N [observers=N] [batch=BYTES] [observers_max=N] [counter_max=N] [crashed=ID] [sources=WHOSE]
             "cluster" => {
                 let voters: u64 = value(&mut args, "voters")?.unwrap_or(3);
                 let observers: u64 = value(&mut args, "observers")?.unwrap_or(0);
@@ -91,16 +92,23 @@ impl Story {
                 config.sync_batch_bytes = value(&mut args, "batch")?.unwrap_or(config.sync_batch_bytes);
                 config.snapshot_chunk_bytes = value(&mut args, "chunk")?.unwrap_or(config.snapshot_chunk_bytes);
                 config.observers_max = value(&mut args, "observers_max")?.unwrap_or(config.observers_max);
-                if let Some(sources) = args.take_key("sources") {
-                    config.sources = sources.split(',').map(str::parse).collect::<Result<_, _>>()?;
-                }
+                let sources = args.take_key("sources").unwrap_or_default();
                 config.counter_max = value(&mut args, "counter_max")?.unwrap_or(config.counter_max);
                 let crashed: Option<u64> = value(&mut args, "crashed")?;
                 args.reject_next()?;
                 config.validate()?;
                 let mut disks = std::mem::take(&mut self.disks);
                 disks.resize_with((voters + observers) as usize, Disk::default);
-                let mut bed = Testbed::from_disks(voters, disks, config);
+                let mut configs = BTreeMap::new();
+                for part in sources.split_whitespace() {
+                    let (of, list) = part.split_once(':').map_or((None, part), |(of, list)| (Some(of), list));
+                    let sources = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                    match of {
+                        Some(of) => _ = configs.insert(NodeId(of.parse()?), Config { sources, ..config.clone() }),
+                        None => config.sources = sources,
+                    }
+                }
+                let mut bed = Testbed::with_configs(voters, disks, config, configs);
                 if let Some(id) = crashed {
                     bed.crash(NodeId(id));
                 }
@@ -239,6 +247,9 @@ story!(
     snap,
     observer,
     observer_chain,
+    observer_chain_of_three,
+    observer_ring,
+    observer_ring_waits,
     lost_quorum,
     sync_read,
     sync_plain,

@@ -45,6 +45,9 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// Every voter's id and peer address.
     pub voters: BTreeMap<String, String>,
+    /// Observers' ids and peer addresses, for observers that are fed by some of them (`zab.sources`). May be the same on all nodes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub observers: BTreeMap<String, String>,
     /// Raft's timers and limits. A node that speaks ZAB does not look at them.
     pub raft: raft::Config,
     /// ZAB's timers and limits. A node that speaks Raft does not look at them.
@@ -68,6 +71,7 @@ impl Default for Settings {
             trace: None,
             seed: None,
             voters: BTreeMap::new(),
+            observers: BTreeMap::new(),
             raft: raft::Config::default(),
             zab: zab::Config::default(),
             replica: ReplicaConfig::default(),
@@ -101,6 +105,8 @@ pub struct Checked {
     pub id: NodeId,
     /// Who votes, and where.
     pub voters: BTreeMap<NodeId, String>,
+    /// Where observers are.
+    pub observers: BTreeMap<NodeId, String>,
     /// Where it listens for peers. None: an observer that nobody connects to.
     pub peer_listen: Option<String>,
     /// Its folder.
@@ -118,7 +124,7 @@ impl Settings {
         }
         check_cluster_name(&self.cluster)?;
         let id = NodeId(self.id);
-        let voters = self.check_voters()?;
+        let (voters, observers) = self.check_addresses()?;
         self.check_membership(id, &voters)?;
         let peer_listen = self.peer_listen.clone().or_else(|| voters.get(&id).cloned());
         if let Some(addr) = &peer_listen {
@@ -135,7 +141,7 @@ impl Settings {
             return Err(invalid("seed", seed, "must be at most 9223372036854775807"));
         }
         self.check_limits()?;
-        Ok(Checked { settings: self, id, voters, peer_listen, data })
+        Ok(Checked { settings: self, id, voters, observers, peer_listen, data })
     }
 
     /// Those of both protocols: a mistake in the table that is not used today is one tomorrow.
@@ -157,34 +163,44 @@ impl Settings {
         }
     }
 
-    fn check_voters(&self) -> Result<BTreeMap<NodeId, String>, Invalid> {
-        const SHAPE: &str = "must map each voter's id to its peer address, as in 1 = \"10.0.0.1:7001\"";
+    fn check_addresses(&self) -> Result<(Addresses, Addresses), Invalid> {
+        const SHAPE: &str = "to its peer address, as in 1 = \"10.0.0.1:7001\"";
         if self.voters.is_empty() {
-            return Err(invalid("voters", "(empty)", SHAPE));
+            return Err(invalid("voters", "(empty)", format!("must map each voter's id {SHAPE}")));
         }
-        let mut voters = BTreeMap::new();
         let mut taken = BTreeMap::new();
-        for (key, addr) in &self.voters {
-            let field = format!("voters.{key}");
-            let id: u64 = key.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
-                invalid(
-                    &field,
-                    format!("\"{addr}\""),
-                    format!("`{key}` is no node id (a number from 1 on); voters {SHAPE}"),
-                )
-            })?;
-            check_addr(addr).map_err(|why| invalid(&field, format!("\"{addr}\""), format!("{why}; must be {ADDR}")))?;
-            if addr.ends_with(":0") {
-                return Err(invalid(&field, addr, "its port must be known beforehand, 0 is not"));
+        let mut read = |what: &str, table: &BTreeMap<String, String>| {
+            let mut addresses = Addresses::new();
+            for (key, addr) in table {
+                let field = format!("{what}s.{key}");
+                let id: u64 = key.parse().ok().filter(|id| *id > 0).ok_or_else(|| {
+                    let allowed = format!(
+                        "`{key}` is no node id (a number from 1 on); {what}s must map each {what}'s id {SHAPE}"
+                    );
+                    invalid(&field, format!("\"{addr}\""), allowed)
+                })?;
+                check_addr(addr)
+                    .map_err(|why| invalid(&field, format!("\"{addr}\""), format!("{why}; must be {ADDR}")))?;
+                if addr.ends_with(":0") {
+                    return Err(invalid(&field, addr, "its port must be known beforehand, 0 is not"));
+                }
+                if let Some(other) = taken.insert(addr.clone(), format!("{what} {id}")) {
+                    return Err(invalid(&field, addr, format!("must differ from the address of {other}")));
+                }
+                if addresses.insert(NodeId(id), addr.clone()).is_some() {
+                    return Err(invalid(&field, addr, format!("{what} {id} is given twice; each id once")));
+                }
             }
-            if let Some(other) = taken.insert(addr.clone(), id) {
-                return Err(invalid(&field, addr, format!("must differ from the address of voter {other}")));
+            Ok(addresses)
+        };
+        let (voters, observers) = (read("voter", &self.voters)?, read("observer", &self.observers)?);
+        match observers.iter().find(|(id, _)| voters.contains_key(id)) {
+            Some((id, addr)) => {
+                let allowed = format!("{} is one of the voters; an id is in one of the two tables", id.0);
+                Err(invalid(format!("observers.{}", id.0), addr, allowed))
             }
-            if voters.insert(NodeId(id), addr.clone()).is_some() {
-                return Err(invalid(&field, addr, format!("voter {id} is given twice; each id once")));
-            }
+            None => Ok((voters, observers)),
         }
-        Ok(voters)
     }
 
     fn check_membership(&self, id: NodeId, voters: &BTreeMap<NodeId, String>) -> Result<(), Invalid> {
@@ -214,6 +230,9 @@ impl Settings {
 }
 
 const ADDR: &str = "HOST:PORT";
+
+/// Where nodes are.
+type Addresses = BTreeMap<NodeId, String>;
 
 fn check_cluster_name(name: &str) -> Result<(), Invalid> {
     let allowed: BTreeSet<char> = "-_.".chars().collect();
@@ -273,6 +292,12 @@ mod tests {
         assert!(voter("4", "h:7001").contains("must differ from the address of voter 1"));
         assert!(voter("4", "h:0").contains("must be known beforehand"));
         assert!(voter("4", "nowhere").contains("voters.4 = \"nowhere\": the port is missing; must be HOST:PORT"));
+        let observer = |key: &'static str, addr: &'static str| {
+            refused(|s| s.observers = [(key.to_owned(), addr.to_owned())].into())
+        };
+        assert!(observer("x", "h:1").contains("observers must map each observer's id to its peer address"));
+        assert!(observer("4", "h:7001").contains("observers.4 = h:7001: must differ from the address of voter 1"));
+        assert!(observer("2", "h:8").contains("observers.2 = h:8: 2 is one of the voters"));
     }
 
     #[test]

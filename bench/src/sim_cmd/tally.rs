@@ -12,6 +12,10 @@ use crate::cli::Protocol;
 /// Marks that a campaign need not reach, each with the reason and the test that does reach it.
 pub const RARE: &[(&str, &str)] = &[
     (
+        "common/node/expiry#propose_expiry.refused",
+        "an idle session is to go while the leader takes no proposals; `a_refusal_is_tried_again_and_zero_is_never`",
+    ),
+    (
         "common/node/replica#log_event.cut",
         "a cut while a write is under way; `answers_from_before_a_cut_are_not_believed`",
     ),
@@ -87,6 +91,7 @@ pub const RARE: &[(&str, &str)] = &[
         "raft/snapshot#snapshot_refused",
         "a damaged snapshot arrives; `damage_starts_it_anew_and_another_leaders_piece_replaces_it`",
     ),
+    ("zab/membership#on_info.ring", "two observers each ask the other to feed them; the script `observer_ring_waits`"),
     (
         "zab/recovery#on_info.later_promise",
         "a follower that promised an epoch to another leader; the script `promise_above_the_leaders_epoch`",

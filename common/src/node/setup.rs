@@ -28,6 +28,9 @@ pub struct NodeConfig<P: Protocol> {
     pub member: Member,
     /// Every voter and its address for peers; the same on all nodes.
     pub voters: BTreeMap<NodeId, String>,
+    /// Observers and their addresses for peers, for those whom the protocol's settings make call some of them
+    /// ([`Protocol::sources`]). Nobody else looks at it.
+    pub observers: BTreeMap<NodeId, String>,
     /// Where to listen for peers. None: a voter listens at its address in `voters`, an observer nowhere.
     pub peer_listen: Option<String>,
     /// Where to listen for clients, such as `127.0.0.1:7001`; port 0 lets the system choose.
@@ -58,6 +61,7 @@ impl<P: Protocol> Clone for NodeConfig<P> {
             id: self.id,
             member: self.member,
             voters: self.voters.clone(),
+            observers: self.observers.clone(),
             peer_listen: self.peer_listen.clone(),
             client_listen: self.client_listen.clone(),
             data_dir: self.data_dir.clone(),
@@ -87,6 +91,7 @@ impl<P: Protocol> NodeConfig<P> {
             id,
             member: Member::Voter,
             voters,
+            observers: BTreeMap::new(),
             peer_listen: None,
             client_listen: "127.0.0.1:0".to_owned(),
             data_dir,

@@ -73,8 +73,9 @@ pub(super) async fn listen_for_peers<P: Protocol>(
     switchboard: Option<Switchboard>,
     counters: &Arc<Counters>,
 ) -> Result<(Wire, Receiver<PeerEvent>), NodeError> {
+    let sources = P::sources(&config.protocol);
     if let Some(switchboard) = switchboard {
-        let (wire, events) = switchboard.join(config.id, config.member, Arc::clone(counters));
+        let (wire, events) = switchboard.join(config.id, config.member, &sources, Arc::clone(counters));
         return Ok((Wire::InProcess(wire), events));
     }
     let listen = config.peer_listen.clone().or_else(|| config.voters.get(&config.id).cloned());
@@ -85,6 +86,7 @@ pub(super) async fn listen_for_peers<P: Protocol>(
         member: config.member,
         listen: listen.clone(),
         voters: config.voters.clone(),
+        sources: sources.into_iter().map(|id| (id, config.observers.get(&id).cloned())).collect(),
         limits: config.peers,
     };
     let (transport, events) = match listener {

@@ -115,7 +115,9 @@ impl<P: Subject> World<'_, P> {
         h.member = member;
         let mended = running.mended;
         h.running = Some(running);
-        self.net.join(id, member, self.now);
+        let mut sources = P::sources(&P::config(&self.plan.shape.timing, id));
+        sources.retain(|source| self.hosts.iter().any(|h| h.id == *source));
+        self.net.join(id, member, sources, self.now);
         if self.hosts[host].paused > 0 {
             self.net.pause(id, true, self.now);
         }

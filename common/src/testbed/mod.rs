@@ -66,6 +66,8 @@ pub struct Testbed<P: Protocol> {
     nodes: BTreeMap<NodeId, Node<P>>,
     voters: Voters,
     config: P::Config,
+    /// Of those that have their own.
+    configs: BTreeMap<NodeId, P::Config>,
     links: Links<P::Message>,
     now: Micros,
     fx: Effects<P>,
@@ -87,10 +89,21 @@ impl<P: Protocol> Testbed<P> {
 
     /// As [`new`](Self::new), with a node for each disk: the first `voters` of them are voters.
     pub fn from_disks(voters: u64, disks: impl IntoIterator<Item = Disk<P>>, config: P::Config) -> Self {
+        Self::with_configs(voters, disks, config, BTreeMap::new())
+    }
+
+    /// As [`from_disks`](Self::from_disks), and some nodes have settings of their own.
+    pub fn with_configs(
+        voters: u64,
+        disks: impl IntoIterator<Item = Disk<P>>,
+        config: P::Config,
+        configs: BTreeMap<NodeId, P::Config>,
+    ) -> Self {
         let mut bed = Self {
             nodes: BTreeMap::new(),
             voters: Voters::new((1..=voters).map(NodeId)),
             config,
+            configs,
             links: Links::default(),
             now: Micros(0),
             fx: Effects::default(),
@@ -107,7 +120,7 @@ impl<P: Protocol> Testbed<P> {
         bed
     }
 
-    /// Adds a node which starts from `disk`, connected to all others (observers are not connected to each other).
+    /// Adds a node which starts from `disk`, connected to all others (two observers only if one is to call the other).
     ///
     /// # Panics
     /// When the id is taken.
@@ -381,9 +394,15 @@ impl<P: Protocol> Testbed<P> {
             core.is_some_and(|c| c.membership().1.configuration.votes(who))
         };
         let observers = [a, b].iter().all(|who| !votes(a, *who) && !votes(b, *who));
-        if a != b && !observers && self.nodes[&a].core.is_some() && self.nodes[&b].core.is_some() {
+        let calls = |from: NodeId, to: NodeId| P::sources(self.config_of(from)).contains(&to);
+        let strangers = observers && !calls(a, b) && !calls(b, a);
+        if a != b && !strangers && self.nodes[&a].core.is_some() && self.nodes[&b].core.is_some() {
             self.links.heal(a, b);
         }
+    }
+
+    fn config_of(&self, id: NodeId) -> &P::Config {
+        self.configs.get(&id).unwrap_or(&self.config)
     }
 
     /// Begins every session that is not there.
@@ -441,6 +460,7 @@ impl<P: Protocol> Testbed<P> {
 
     /// Starts a crashed node from its disk and connects it to everyone who runs.
     pub fn restart(&mut self, id: NodeId) {
+        let config = self.config_of(id).clone();
         let node = self.nodes.get_mut(&id).expect("the node exists");
         assert!(node.core.is_none(), "{id} runs already");
         node.boots += 1;
@@ -453,7 +473,7 @@ impl<P: Protocol> Testbed<P> {
         node.core = Some(P::new(Boot {
             id,
             membership,
-            config: self.config.clone(),
+            config,
             seed: id.0 * 1_000_003 + node.boots,
             now: self.now,
             hard: node.disk.hard.clone(),

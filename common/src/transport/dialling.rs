@@ -1,13 +1,14 @@
 //! Whom a node dials, and when.
 //!
 //! Between two voters the one with the larger id dials at once, and again after each end of the session; an observer dials
-//! every voter. That gives each pair one connection as long as all know the same members.
+//! every voter, and those by whom it would be fed ([`TransportConfig::sources`](super::TransportConfig)). That gives each pair
+//! one connection as long as all know the same members, and no two observers name each other.
 //!
 //! They need not. A node learns who belongs from its log, and one that was away may know neither that a new voter is there
 //! nor that it votes itself. So, from the first change of members that a node hears of, it also dials voters with larger ids,
 //! but with *patience*: after there was no session for a few of the longest pauses. A voter dials listed learners with patience
 //! too: one that was a voter and does not know of its demotion waits to be called, and one that is new may know of no voter but
-//! such as were replaced long ago. Nobody dials an observer that is not listed. Before every attempt, and before it
+//! such as were replaced long ago. Nobody else dials an observer that is not listed. Before every attempt, and before it
 //! confirms a connection, it looks whether the other one has called meanwhile. Where both dial in the same moment, each may
 //! still give up what the other keeps; their pauses differ, and the next attempt is one side's alone.
 
@@ -33,7 +34,7 @@ const LASTED: Duration = Duration::from_secs(1);
 /// The longest patience, in longest pauses. The shortest is half of it.
 const PATIENCE: u32 = 8;
 
-/// How a voter is dialled.
+/// How a node is dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Goal {
     addr: String,
@@ -41,11 +42,13 @@ struct Goal {
     patient: bool,
 }
 
-/// The tasks that dial: one for each voter that this node dials.
+/// The tasks that dial: one for each node that this one dials.
 #[derive(Debug)]
 pub(super) struct Diallers {
     /// As last heard; at first what the settings say.
     membership: Membership,
+    /// Whom it calls beside the voters while it observes, and where they are if the members' list does not say it.
+    sources: BTreeMap<NodeId, Option<String>>,
     /// It is not that of the settings any more, so others may know another one.
     changed: bool,
     /// Dropping one ends its task, as soon as that does not carry a session.
@@ -55,8 +58,12 @@ pub(super) struct Diallers {
 
 impl Diallers {
     /// Dials by what the settings say.
-    pub(super) fn start(shared: &Arc<Shared>, membership: Membership) -> Self {
-        let mut diallers = Self { membership, changed: false, goals: BTreeMap::new(), tasks: JoinSet::new() };
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        membership: Membership,
+        sources: BTreeMap<NodeId, Option<String>>,
+    ) -> Self {
+        let mut diallers = Self { membership, sources, changed: false, goals: BTreeMap::new(), tasks: JoinSet::new() };
         diallers.follow(shared);
         diallers
     }
@@ -75,11 +82,15 @@ impl Diallers {
     fn follow(&mut self, shared: &Arc<Shared>) {
         let (me, member) = (shared.id, self.membership.member(shared.id));
         let membership = &self.membership;
-        let at_once = |id: NodeId| membership.member(id) == Member::Voter && handshake::dials_at_once(me, member, id);
+        let votes = |id: NodeId| membership.member(id) == Member::Voter;
+        let at_once =
+            |id: NodeId| handshake::dials_at_once((me, member), (id, votes(id)), self.sources.contains_key(&id));
         // Learners call voters. But one that missed its demotion waits to be called, and a new one may know none that lives.
-        let patiently =
-            |id: NodeId| self.changed && (membership.member(id) == Member::Voter || member == Member::Voter);
-        let mut wanted = membership.addresses.clone();
+        let patiently = |id: NodeId| self.changed && (votes(id) || member == Member::Voter);
+        // Where the list of members says where a node is, that is later than the settings.
+        let mut wanted =
+            self.sources.iter().filter_map(|(id, addr)| Some((*id, addr.clone()?))).collect::<BTreeMap<_, _>>();
+        wanted.extend(membership.addresses.clone());
         wanted.retain(|id, _| *id != me && (at_once(*id) || patiently(*id)));
         self.goals.retain(|id, _| wanted.contains_key(id));
         for (id, addr) in wanted {
@@ -110,7 +121,7 @@ impl Diallers {
     }
 }
 
-/// Dials one voter.
+/// Dials one node.
 struct Dialler {
     shared: Arc<Shared>,
     target: NodeId,

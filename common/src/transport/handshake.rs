@@ -260,13 +260,16 @@ impl Identity {
     }
 }
 
-/// Whether a node dials a voter as soon as it has no session with it: an observer every voter, a voter those with smaller
-/// ids, so that there is one connection between two voters and not two.
+/// Whether a node dials another as soon as it has no session with it: an observer every voter, and its sources; a voter
+/// those voters that have smaller ids, so that there is one connection between two voters and not two.
 ///
 /// A voter with a larger id dials by itself, if it knows of this one. What members know of each other may differ while
 /// they change, so it is dialled too, but only after it has not come for long.
-pub(crate) fn dials_at_once(from: NodeId, member: Member, voter: NodeId) -> bool {
-    member == Member::Observer || voter < from
+pub(crate) fn dials_at_once((from, member): (NodeId, Member), (to, votes): (NodeId, bool), source: bool) -> bool {
+    match member {
+        Member::Observer => votes || source,
+        Member::Voter => votes && to < from,
+    }
 }
 
 /// The dialler's first words.

@@ -47,6 +47,8 @@ struct Board {
 struct Place {
     joined: u64,
     member: Member,
+    /// Whom it calls although it observes as they do.
+    sources: Vec<NodeId>,
     inbox: VecDeque<PeerEvent>,
     /// Of each peer's frames in the inbox.
     waiting: BTreeMap<NodeId, QueueLimits>,
@@ -105,9 +107,10 @@ impl Place {
 impl Board {
     fn connect(&mut self, a: NodeId, b: NodeId) {
         let key = pair(a, b);
-        let members = (self.nodes.get(&a).map(|p| p.member), self.nodes.get(&b).map(|p| p.member));
-        let (Some(of_a), Some(of_b)) = members else { return };
-        let strangers = of_a == Member::Observer && of_b == Member::Observer;
+        let (Some(at_a), Some(at_b)) = (self.nodes.get(&a), self.nodes.get(&b)) else { return };
+        let (of_a, of_b) = (at_a.member, at_b.member);
+        let called = at_a.sources.contains(&b) || at_b.sources.contains(&a);
+        let strangers = of_a == Member::Observer && of_b == Member::Observer && !called;
         if a == b || strangers || self.cut.contains(&key) || self.sessions.contains_key(&key) {
             return;
         }
@@ -155,16 +158,23 @@ impl Switchboard {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a node; sessions with everyone it may talk to begin. If the id is there already, that node's links and its
-    /// receiver end first. Must be called within a tokio runtime.
-    pub fn join(&self, id: NodeId, member: Member, counters: Arc<Counters>) -> (InProcess, mpsc::Receiver<PeerEvent>) {
+    /// Adds a node; sessions with everyone it may talk to begin: of two observers, if one is among the other's `sources`. If
+    /// the id is there already, that node's links and its receiver end first. Must be called within a tokio runtime.
+    pub fn join(
+        &self,
+        id: NodeId,
+        member: Member,
+        sources: &[NodeId],
+        counters: Arc<Counters>,
+    ) -> (InProcess, mpsc::Receiver<PeerEvent>) {
         let mut board = self.lock();
         board.leave(id);
         board.number += 1;
         let joined = board.number;
         let wake = Arc::new(Notify::new());
         let (inbox, waiting) = (VecDeque::new(), BTreeMap::new());
-        board.nodes.insert(id, Place { joined, member, inbox, waiting, wake: Arc::clone(&wake) });
+        let place = Place { joined, member, sources: sources.to_vec(), inbox, waiting, wake: Arc::clone(&wake) };
+        board.nodes.insert(id, place);
         let peers: Vec<NodeId> = board.nodes.keys().copied().collect();
         for peer in peers {
             board.connect(id, peer);
@@ -354,7 +364,7 @@ mod tests {
     }
 
     fn join(board: &Switchboard, id: u64, member: Member) -> Node {
-        let (net, events) = board.join(NodeId(id), member, Arc::default());
+        let (net, events) = board.join(NodeId(id), member, &[], Arc::default());
         Node { net, events }
     }
 

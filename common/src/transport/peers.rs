@@ -48,6 +48,9 @@ pub struct TransportConfig {
     pub listen: Option<String>,
     /// The address of every voter that the cluster begins with, this node's too if it is one.
     pub voters: BTreeMap<NodeId, String>,
+    /// Whom it calls beside the voters while it is none itself, and where; an address in the members' list counts more, and
+    /// where neither is known it waits to be called.
+    pub sources: BTreeMap<NodeId, Option<String>>,
     /// Limits.
     pub limits: PeerLimits,
 }
@@ -196,7 +199,7 @@ impl Transport {
         if let Some(listener) = listener {
             acceptor.spawn(accept_forever(Arc::clone(&shared), listener));
         }
-        let diallers = Diallers::start(&shared, membership);
+        let diallers = Diallers::start(&shared, membership, config.sources);
         Ok((Self { shared, known: BTreeMap::new(), dirty: Vec::new(), local, diallers, acceptor }, receiver))
     }
 

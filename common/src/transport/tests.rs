@@ -99,6 +99,7 @@ fn config(id: u64, voters: &BTreeMap<NodeId, String>) -> TransportConfig {
         member,
         listen: None,
         voters: voters.clone(),
+        sources: BTreeMap::new(),
         // Patient: on a busy machine a test must not see a silence that is the machine's.
         limits: PeerLimits { idle_timeout: Duration::from_secs(15), ..PeerLimits::default() },
     }

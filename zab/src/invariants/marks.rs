@@ -34,6 +34,8 @@ pub const MARKS: &[&str] = &[
     "zab/election#trace_vote",
     "zab/membership#admit",
     "zab/membership#on_info",
+    "zab/membership#on_info.of_an_observer",
+    "zab/membership#on_info.ring",
     "zab/membership#on_inform.early",
     "zab/read#confirm_reads.confirmed",
     "zab/read#confirm_reads.next_round",

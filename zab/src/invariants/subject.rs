@@ -13,10 +13,7 @@ impl Subject for Zab {
     type Oracle = ZabOracle;
 
     fn config(timing: &Timing, node: NodeId) -> Config {
-        // Half of the nodes would be fed by some other, if they observe. Apart, so that the rest stays what it was.
-        let mut own = Rng::new(timing.limits ^ (0x5AC3 + node.0));
-        let sources = if timing.limits > 0 && own.next_u64() & 1 == 1 { vec![own.between(1, 10)] } else { Vec::new() };
-        Config { sources, ..config(timing) }
+        Config { sources: sources(timing.limits, node.0), ..config(timing) }
     }
 
     fn oracles() -> &'static [&'static str] {
@@ -49,6 +46,24 @@ fn log_uniform(rng: &mut Rng, low: u64, high: u64) -> u64 {
     let octaves = u64::from((high / low).ilog2());
     let floor = low << rng.between(0, octaves.max(1));
     rng.between(floor, (floor * 2).min(high))
+}
+
+/// By whom a node would be fed, if it observes. Apart, so that the rest stays what it was.
+fn sources(limits: u64, node: u64) -> Vec<u64> {
+    if limits == 0 {
+        return Vec::new();
+    }
+    let mut own = Rng::new(limits ^ (0x5AC3 + node));
+    // Half of the nodes by some other.
+    let one = if own.next_u64() & 1 == 1 { vec![own.between(1, 10)] } else { Vec::new() };
+    let near = match Rng::new(limits ^ 0xC4A1).between(0, 4) {
+        // All in a row, as far as they observe.
+        0 => node - 1,
+        // By somebody near: some rows, and some rings.
+        1 => (node + own.between(0, 5)).saturating_sub(2),
+        _ => 0,
+    };
+    [near].into_iter().chain(one).filter(|id| *id > 0 && *id != node).collect()
 }
 
 fn config(timing: &Timing) -> Config {

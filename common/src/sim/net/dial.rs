@@ -17,7 +17,7 @@ use crate::types::Member;
 /// The longest patience, in longest pauses before dialling again. The shortest is half of it.
 const PATIENCE: u64 = 8;
 
-/// How a node dials a voter with which it has no session.
+/// How a node dials another with which it has no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     AtOnce,
@@ -29,14 +29,17 @@ impl Net {
     /// Whether and how a node dials another, by what it knows of the members.
     pub(super) fn wish(&self, from: usize, to: usize) -> Option<Wish> {
         let host = &self.hosts[from];
-        let (me, voter) = (NodeId(from as u64), NodeId(to as u64));
-        if me == voter || !host.voters.contains(voter) {
-            // Learners call voters. But one that was a voter and missed its demotion may wait to be called.
-            let waits = me != voter && self.member(from) == Member::Voter && host.learners.contains(voter);
-            return (host.changed && waits).then_some(Wish::Patiently);
+        let (me, peer, member) = (NodeId(from as u64), NodeId(to as u64), self.member(from));
+        if me == peer {
+            return None;
         }
-        let at_once = handshake::dials_at_once(me, self.member(from), voter);
-        if at_once { Some(Wish::AtOnce) } else { host.changed.then_some(Wish::Patiently) }
+        let votes = host.voters.contains(peer);
+        if handshake::dials_at_once((me, member), (peer, votes), host.sources.contains(&peer)) {
+            return Some(Wish::AtOnce);
+        }
+        // Learners call voters. But one that was a voter and missed its demotion may wait to be called.
+        let waits = votes || member == Member::Voter && host.learners.contains(peer);
+        (host.changed && waits).then_some(Wish::Patiently)
     }
 
     /// A replica says who belongs to the cluster. Whom its node already takes for a voter, and dials as it should, is left

@@ -37,7 +37,7 @@ mod port;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 pub use port::Port;
@@ -110,6 +110,8 @@ struct Host {
     /// Whom its replica takes for voters, and for learners that belong.
     voters: Voters,
     learners: Voters,
+    /// Whom its process calls as well while it is no voter.
+    sources: Vec<NodeId>,
     /// That has not always been so, since the process started: others may take others for voters.
     changed: bool,
     /// Counts processes.
@@ -204,9 +206,9 @@ impl Net {
         }
     }
 
-    /// The process of a node has started: it listens, and dials the voters of its settings as it must. Does nothing while it
-    /// runs already.
-    pub fn join(&mut self, id: NodeId, member: Member, now: Micros) {
+    /// The process of a node has started: it listens, and dials the voters of its settings as it must, and its sources. Does
+    /// nothing while it runs already.
+    pub fn join(&mut self, id: NodeId, member: Member, sources: Vec<NodeId>, now: Micros) {
         self.clock = now;
         let Some(me) = self.place(id) else { return };
         if self.hosts[me].on {
@@ -217,14 +219,15 @@ impl Net {
         let host = &mut self.hosts[me];
         (host.on, host.paused, host.me) = (true, false, Some(identity));
         (host.voters, host.learners, host.changed) = (voters, Voters::default(), false);
+        host.sources.clone_from(&sources);
         host.life += 1;
         for peer in 0..self.dim {
             self.refresh(me, peer, now);
         }
         self.refuse_the_forgotten(me, now);
-        for voter in self.voters.ids().to_vec() {
-            if self.wish(me, voter.0 as usize) == Some(Wish::AtOnce)
-                && let Some(to) = self.place(voter)
+        for peer in self.voters.ids().iter().copied().chain(sources).collect::<BTreeSet<_>>() {
+            if let Some(to) = self.place(peer)
+                && self.wish(me, to) == Some(Wish::AtOnce)
             {
                 self.dial_later(me, to, now);
             }

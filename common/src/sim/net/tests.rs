@@ -60,7 +60,7 @@ impl Bench {
         };
         for id in ids {
             let member = if id.0 <= voters { Member::Voter } else { Member::Observer };
-            bench.net.join(id, member, Micros(0));
+            bench.net.join(id, member, Vec::new(), Micros(0));
         }
         bench
     }
@@ -151,7 +151,7 @@ impl Bench {
             self.net.cut(x, y, false, now);
         }
         for (x, member) in down {
-            self.net.join(x, member, now);
+            self.net.join(x, member, Vec::new(), now);
         }
         for x in self.nodes.clone() {
             self.net.pause(x, false, now);
@@ -205,7 +205,7 @@ fn disturb(b: &mut Bench, rng: &mut Rng, cuts: &mut Vec<(NodeId, NodeId)>, down:
         }
         14..17 if !down.is_empty() => {
             let (x, member) = down.swap_remove(0);
-            b.net.join(x, member, now);
+            b.net.join(x, member, Vec::new(), now);
         }
         17 => {
             if let Some(&number) = b.up.get(&(x, y)) {
@@ -304,7 +304,7 @@ fn a_killed_process_says_goodbye_and_a_dead_machine_does_not() {
     b.gone(A, Death::Kill);
     b.run(10_000);
     assert_eq!(b.reason(2), Some(&DownReason::Closed));
-    b.net.join(A, Member::Voter, Micros(b.now));
+    b.net.join(A, Member::Voter, Vec::new(), Micros(b.now));
     b.run(100_000);
     assert_eq!(b.up.len(), 2);
 
@@ -315,14 +315,14 @@ fn a_killed_process_says_goodbye_and_a_dead_machine_does_not() {
     assert_eq!(b.downs.len(), before);
     b.run(SHAPE.silence_us / 4 + 1);
     assert!(matches!(b.reason(2), Some(DownReason::Silent(_))));
-    b.net.join(A, Member::Voter, Micros(b.now));
+    b.net.join(A, Member::Voter, Vec::new(), Micros(b.now));
     b.run(100_000);
     assert_eq!(b.up.len(), 2);
 
     // Back before the silence was long enough: its kernel knows nothing of the old connection.
     b.gone(A, Death::Power);
     b.run(SHAPE.silence_us / 4);
-    b.net.join(A, Member::Voter, Micros(b.now));
+    b.net.join(A, Member::Voter, Vec::new(), Micros(b.now));
     let at = b.now;
     b.say(B, A, 1);
     b.run(10_000);
@@ -338,7 +338,7 @@ fn the_dialler_that_comes_back_replaces_its_half_dead_session() {
     // n2 dials n1: n1 does not notice, and n2 dials anew.
     b.gone(B, Death::Power);
     b.run(1000);
-    b.net.join(B, Member::Voter, Micros(b.now));
+    b.net.join(B, Member::Voter, Vec::new(), Micros(b.now));
     b.run(30_000);
     assert_eq!(b.reason(1), Some(&DownReason::Replaced));
     assert_eq!(b.up.len(), 2);

@@ -141,7 +141,10 @@ fn codes_keep_their_numbers() {
 
 #[test]
 fn of_two_voters_one_dials_at_once_and_an_observer_dials_every_voter() {
-    let dials = |from, member, to| dials_at_once(NodeId(from), member, NodeId(to));
+    let dials = |from, member, to| dials_at_once((NodeId(from), member), (NodeId(to), true), false);
     assert!(dials(2, Member::Voter, 1) && !dials(1, Member::Voter, 2));
     assert!(dials(9, Member::Observer, 1) && dials(1, Member::Observer, 9));
+    // Of others that do not vote, an observer its sources.
+    let fed = |from, member, source| dials_at_once((NodeId(from), member), (NodeId(8), false), source);
+    assert!(fed(9, Member::Observer, true) && !fed(9, Member::Observer, false) && !fed(9, Member::Voter, true));
 }

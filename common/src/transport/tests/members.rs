@@ -27,6 +27,14 @@ impl Node {
         assert_eq!(session.peer, NodeId(peer));
         (session, member)
     }
+
+    /// The sessions with two peers, whichever comes first.
+    async fn up_to(&mut self, peers: [u64; 2]) -> [Session; 2] {
+        let mut both = [self.up().await.0, self.up().await.0];
+        both.sort_unstable_by_key(|session| session.peer);
+        assert_eq!(both.map(|session| session.peer.0), peers);
+        both
+    }
 }
 
 #[tokio::test]
@@ -148,6 +156,34 @@ async fn an_address_that_changes_is_dialled_at_once() {
     b.say(to_a, 3);
     b.net.flush();
     assert!(matches!(a.next().await, PeerEvent::Frames { .. }));
+}
+
+/// n8 is to be fed by n9 and by n7; where n7 is, only the list of members says.
+#[tokio::test]
+async fn an_observer_dials_its_sources_until_it_votes() {
+    let (addrs, mut listeners) = configs(&[1, 7, 8, 9]).await;
+    let voters = some(&[1], &addrs);
+    let mut a = Node::start(quick(1, &voters), listeners.remove(&1));
+    let mut i = Node::start(quick(9, &voters), listeners.remove(&9));
+    let mut eight = quick(8, &voters);
+    let at = |id| addrs.get(&NodeId(id)).cloned();
+    eight.sources = [(NodeId(9), at(9)), (NodeId(7), None), (NodeId(8), at(8))].into();
+    let mut h = Node::start(eight, listeners.remove(&8));
+    let at_a = a.up_to([8, 9]).await;
+    let at_h = h.up_to([1, 9]).await;
+    i.up_to([1, 8]).await;
+    let learner = MemberChange { change: Change::Learner(NodeId(7)), address: at(7) };
+    h.net.members(&of(&[1], &addrs).with(&[learner]).unwrap());
+    soon(listeners.remove(&7).unwrap().accept()).await.unwrap();
+    // A voter is fed by its leader: when the session is over, n9 is let alone.
+    h.net.members(&of(&[1, 8], &addrs));
+    h.net.disconnect(at_h[1], "a test");
+    assert_eq!(h.down().await.0.peer, NodeId(9));
+    i.down().await;
+    a.net.disconnect(at_a[0], "a test");
+    assert_eq!(h.down().await.0.peer, NodeId(1));
+    h.up_with(1).await;
+    assert!(i.events.try_recv().is_err());
 }
 
 /// Each takes the other for a voter and itself for none, so both dial at once, again and again.
