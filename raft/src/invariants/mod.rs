@@ -1,7 +1,7 @@
 //! What must hold in every state (figure 3), written down so that it can be checked.
 //!
 //! [`check`] looks at one node. Nodes do so themselves, in production too: after every step at the order of the marks in
-//! their log, once in [`EVERY`] steps at what costs the same for any number of peers, and at what they know of each peer with
+//! their log, once in 32 steps at what costs the same for any number of peers, and at what they know of each peer with
 //! every timer that fires; debug builds, and the simulator, look at all. A node that finds itself broken halts with the rule and the values as its cause, and nothing of
 //! that step leaves it.
 //!

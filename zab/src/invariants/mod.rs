@@ -4,7 +4,7 @@
 //! # Always on
 //! A node looks at itself, in production too, and halts with the name of the rule when it is not what it should be: a node
 //! that stops is a failure ZAB is made for, one that goes on with a broken promise is not. After every step it looks at the
-//! order of the marks in its log; once in [`EVERY`] steps, with every timer, and always in debug builds, at all that takes the
+//! order of the marks in its log; once in 32 steps, with every timer, and always in debug builds, at all that takes the
 //! same few comparisons however much is in flight: the order of its epochs, that what is durable and committed is in its
 //! log, that a vote, a promise or an acknowledgement speaks of what its disk confirmed, and that its log stands still when
 //! it must. Left to [`Zab::check`], which tests and the simulator call, is what takes
