@@ -79,7 +79,7 @@ fn other_systems_run_beside_where_they_are_installed() {
         .collect();
     for peer in here {
         let dir = tempfile::tempdir().unwrap();
-        let args = ["compare", "--quick", "--with", peer, "--warm-up", "0", "--protocol", "raft", "--seconds", "0.2"];
+        let args = ["compare", "--quick", "--with", peer, "--warm-up", "1", "--protocol", "raft", "--seconds", "1"];
         let only = ["--kills", "1", "--only", "writes-64", "--only", "reads-local", "--only", "kills"];
         let (code, table, err) = run(dir.path(), &[&args[..], &only].concat());
         assert_eq!(code, Some(0), "{peer}: {err}\n{table}");

@@ -8,19 +8,23 @@ use common::types::NodeId;
 use crate::report::results::{Better, Repetition, Unit};
 
 /// What is shown per entry, if the nodes count it: the counter's name, the measure's, its unit and which way is better.
-const SHOWN: [(&str, &str, Unit, Better); 8] = [
+const SHOWN: [(&str, &str, Unit, Better); 9] = [
     ("messages_sent", "messages per entry", Unit::PerEntry, Better::Lower),
     ("peer_bytes_sent", "bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower),
     ("peer_writes", "socket writes between nodes per entry", Unit::PerEntry, Better::Lower),
     ("fsyncs", "fsyncs per entry", Unit::PerEntry, Better::Lower),
     ("log_bytes", "log bytes per entry", Unit::BytesPerEntry, Better::Lower),
     (DISK_BYTES, "bytes to disk per entry", Unit::BytesPerEntry, Better::Lower),
+    // Of files, and of sockets where a system writes to them so and does not `send`: no figure to compare.
+    (WRITE_CALLS, "write calls per entry", Unit::PerEntry, Better::Neither),
     (WAITS, "times a thread waited per entry", Unit::PerEntry, Better::Lower),
     (CPU_US, "CPU time per entry", Unit::MicrosPerEntry, Better::Lower),
 ];
 
-/// Counted by the kernel for every process: pages that were made dirty, voluntary context switches, time on a core.
+/// Counted by the kernel for every process: pages that were made dirty, calls of `write` and its like, voluntary context
+/// switches, time on a core.
 const DISK_BYTES: &str = "disk bytes";
+const WRITE_CALLS: &str = "write calls";
 const WAITS: &str = "waits";
 const CPU_US: &str = "cpu";
 
@@ -40,7 +44,12 @@ impl Costs {
     /// Takes down one node's counters, and the kernel's of its process `pid`.
     pub fn add(&mut self, id: NodeId, counters: Vec<(String, u64)>, pid: u32) {
         let mut counters: BTreeMap<String, u64> = counters.into_iter().collect();
-        let kernel = [(DISK_BYTES, disk_bytes(pid)), (WAITS, waits(pid)), (CPU_US, cpu_us(pid))];
+        let kernel = [
+            (DISK_BYTES, io(pid, "write_bytes:")),
+            (WRITE_CALLS, io(pid, "syscw:")),
+            (WAITS, waits(pid)),
+            (CPU_US, cpu_us(pid)),
+        ];
         counters.extend(kernel.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?))));
         self.nodes.insert(id, Node { pid, counters });
     }
@@ -117,10 +126,10 @@ fn waits(pid: u32) -> Option<u64> {
     sum_over_threads(pid, "status", of)
 }
 
-/// Bytes that the process made the kernel write to a disk.
-fn disk_bytes(pid: u32) -> Option<u64> {
+/// What the kernel counts of a process's input and output.
+fn io(pid: u32, name: &str) -> Option<u64> {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
-    io.lines().find_map(|l| l.strip_prefix("write_bytes:")?.trim().parse().ok())
+    io.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok())
 }
 
 fn sum_over_threads(pid: u32, file: &str, read: impl Fn(&str) -> Option<u64>) -> Option<u64> {
@@ -182,7 +191,7 @@ mod tests {
     fn the_kernel_tells_what_a_process_used() {
         let own = std::process::id();
         if cfg!(target_os = "linux") {
-            assert!(waits(own).is_some() && disk_bytes(own).is_some());
+            assert!(waits(own).is_some() && io(own, "syscw:").is_some());
             let (all, ticks) = (cpu_us(own).unwrap(), ticks_us(own).unwrap());
             assert!(all >= ticks && own_cpu_us() > 0, "{all} < {ticks}");
         }

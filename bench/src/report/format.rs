@@ -19,7 +19,7 @@ pub fn value(unit: Unit, v: f64) -> String {
 /// A time given in microseconds.
 pub fn micros(us: f64) -> String {
     match us {
-        us if us < 1000.0 => format!("{us:.0} µs"),
+        us if us < 999.5 => format!("{us:.0} µs"),
         us if us < 10_000.0 => format!("{:.2} ms", us / 1e3),
         us if us < 100_000.0 => format!("{:.1} ms", us / 1e3),
         us if us < 1e6 => format!("{:.0} ms", us / 1e3),
@@ -83,6 +83,7 @@ mod tests {
         assert_eq!(count(1_234_567.0), "1,234,567");
         assert_eq!(count(-1234.0), "-1,234");
         assert_eq!(micros(431.4), "431 µs");
+        assert_eq!(micros(999.6), "1.00 ms");
         assert_eq!(micros(4_230.0), "4.23 ms");
         assert_eq!(micros(158_400.0), "158 ms");
         assert_eq!(micros(1_270_000.0), "1.27 s");
