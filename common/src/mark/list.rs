@@ -14,6 +14,7 @@ pub static LIST: &[&str] = &[
     "common/node/freshness#flush_freshness",
     "common/node/freshness#since.not_applied",
     "common/node/freshness#staleness.known",
+    "common/node/members#flush_members.doubted",
     "common/node/members#told_members.later",
     "common/node/pacing#flush_pacing.waits",
     "common/node/proposals#abandon_proposals.unknown",

@@ -3,7 +3,8 @@
 //! A node counts by what its own log says and nothing else. But to be sent the rest of the log it must reach those who lead
 //! now, and whoever was away long enough knows none of them: it calls those that belonged before. They may not belong any
 //! more themselves; what they know of later members they tell, and it is believed for calling only. Nothing is said where
-//! no entry ever changed anything.
+//! no entry ever changed anything. So whoever counts by an entry that may never be committed also calls those who belonged
+//! before it: where the log that won has no such entry, nobody would tell.
 
 use super::forward::Relay;
 use super::replica::Replica;
@@ -17,15 +18,23 @@ use bytes::Bytes;
 use super::io::PeerOut;
 
 /// What was told, and to whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known {
     /// The entry by which this node counted as of the last turn.
     own: Option<LogId>,
+    /// The last members known to be committed: those of the snapshot or the settings, until those of an entry are.
+    firm: (LogId, Membership),
     /// Another one that a peer told of: a later one, or any while the own one is not known to be committed. It may be cut off
     /// again, and then an earlier one is right.
     told: Option<(LogId, Membership)>,
-    /// What the network goes by.
-    shown: Option<(LogId, Option<LogId>)>,
+    /// What the network goes by: the own one, the firm one if that is another, and what was told.
+    shown: Option<(LogId, Option<LogId>, Option<LogId>)>,
+}
+
+impl Known {
+    pub(super) fn new(firm: (LogId, Membership)) -> Self {
+        Self { own: None, firm, told: None, shown: None }
+    }
 }
 
 impl<P: Protocol> Replica<P> {
@@ -33,7 +42,7 @@ impl<P: Protocol> Replica<P> {
     /// others than before.
     pub(super) fn flush_members(&mut self) {
         let (since, membership) = self.core.membership();
-        if self.known.own == Some(since) && self.known.told.is_none() {
+        if self.known.own == Some(since) && self.known.told.is_none() && self.known.firm.0 == since {
             return;
         }
         let membership = membership.clone();
@@ -46,13 +55,21 @@ impl<P: Protocol> Replica<P> {
                 self.tell_members(session);
             }
         }
+        let known = &mut self.known;
         let doubted = since > self.core.committed();
-        self.known.told.take_if(|(at, _)| *at == since || *at < since && !doubted);
-        let told = self.known.told.as_ref();
-        let shown = (since, told.map(|(at, _)| *at));
-        if self.known.shown != Some(shown) {
-            let all = told.map_or_else(|| membership.clone(), |(_, told)| membership.or(told));
-            self.known.shown = Some(shown);
+        known.told.take_if(|(at, _)| *at == since || *at < since && !doubted);
+        if !doubted {
+            known.firm = (since, membership.clone());
+        }
+        let firm = (known.firm.0 != since).then_some(&known.firm);
+        let told = known.told.as_ref();
+        let shown = (since, firm.map(|(at, _)| *at), told.map(|(at, _)| *at));
+        if known.shown != Some(shown) {
+            if firm.is_some() {
+                mark!("common/node/members#flush_members.doubted");
+            }
+            let all = [firm, told].into_iter().flatten().fold(membership, |all, (_, more)| all.or(more));
+            known.shown = Some(shown);
             self.out.peers.push(PeerOut::Members(all));
         }
     }

@@ -131,7 +131,7 @@ impl<P: Protocol> fmt::Debug for Replica<P> {
 impl<P: Protocol> Replica<P> {
     /// A replica as it starts. Nothing comes out before the first [`flush`](Self::flush).
     pub fn new(boot: ReplicaBoot<P>) -> Self {
-        let snapshot = boot.snapshot;
+        let (snapshot, known) = (boot.snapshot, Known::new(boot.membership.clone()));
         let core = P::new(Boot {
             id: boot.id,
             membership: boot.membership,
@@ -159,7 +159,7 @@ impl<P: Protocol> Replica<P> {
             reads: Reads::default(),
             freshness: Freshness::default(),
             orders: Orders::default(),
-            known: Known::default(),
+            known,
             applying,
             expiry: Expiry::default(),
             snapshots: Snapshots::new(snapshot),

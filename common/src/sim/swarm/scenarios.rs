@@ -14,7 +14,7 @@ use crate::types::{Micros, NodeId};
 type Scenario = fn(&mut Scene<'_>, Micros);
 
 /// All of them. The name of each is that of its stream.
-const ALL: [(&str, Scenario); 28] = [
+const ALL: [(&str, Scenario); 29] = [
     ("deaf-leader", deaf_leader),
     ("mute-leader", mute_leader),
     ("bridge", bridge),
@@ -43,6 +43,7 @@ const ALL: [(&str, Scenario); 28] = [
     ("rolling-replacement", churn::rolling_replacement),
     ("split-sets", churn::split_sets),
     ("stalled-leader", rare::stalled_leader),
+    ("chains", rare::chains),
 ];
 
 /// The scenarios of a plan. Some of them change limits and the load, and whether clocks can be trusted.

@@ -180,3 +180,29 @@ pub(super) fn crash_in_discovery(s: &mut Scene<'_>, mut at: Micros) {
         at = at.after(back);
     }
 }
+
+/// Enough observers for one to hang on the other, if settings make them; and whoever is in the middle goes, or loses its leader
+/// while all others still have theirs.
+pub(super) fn chains(s: &mut Scene<'_>, mut at: Micros) {
+    s.shape.observers = s.shape.observers.max(s.rng.between(3, 5));
+    if s.shape.timing.limits == 0 {
+        s.shape.timing.limits = s.rng.between(1, 1 << 32);
+    }
+    let voters: Vec<_> = (1..=s.shape.voters).map(node).collect();
+    for _ in 0..s.rng.between(4, 16) {
+        let link = node(s.shape.voters + s.rng.between(1, s.shape.observers + 1));
+        let span = s.elections(1, 150);
+        match s.rng.between(0, 6) {
+            0 => s.add(at, Fault::Crash { node: link, how: Death::Kill, back: span }),
+            1 => s.add(at, Fault::Crash { node: link, how: Death::Power, back: span }),
+            2 => s.add(at, Fault::Reset { a: link, b: Target::Leader }),
+            3 => s.part(at, &[link], &voters, span),
+            4 => {
+                let next = node(s.shape.voters + s.rng.between(1, s.shape.observers + 1));
+                s.add(at, Fault::Reset { a: link, b: next });
+            }
+            _ => s.add(at, Fault::Crash { node: Target::Leader, how: Death::Kill, back: span }),
+        }
+        at = at.after(s.elections(2, 200));
+    }
+}
