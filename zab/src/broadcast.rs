@@ -17,7 +17,7 @@ use common::mutant;
 use common::protocol::{Effect, Refusal};
 use common::status::PeerStatus;
 use common::trace::TraceBody;
-use common::types::{Member, NodeId};
+use common::types::{Member, Micros, NodeId};
 
 use crate::core::{Fx, GiveUp, Local, Outcome};
 use crate::message::{Message, Zxid, fits, follows, weight};
@@ -211,15 +211,22 @@ impl Leading {
         }
         // Without a quorum that listens it must not go on (ZooKeeper checks it each tick).
         self.check_quorum(me)?;
-        self.ping(fx);
+        self.ping(me.now, fx);
         Ok(())
     }
 
-    pub(crate) fn ping(&mut self, fx: &mut Fx) {
+    pub(crate) fn ping(&mut self, now: Micros, fx: &mut Fx) {
         self.ping_round += 1;
-        for (id, l) in &self.learners {
-            fx.send(*id, Message::Ping { attempt: l.info.attempt, round: self.ping_round });
+        let (round, round_trip_us) = (self.ping_round, self.round_trip().map_or(0, |rt| rt.0));
+        for (id, l) in &mut self.learners {
+            l.probe.get_or_insert((round, now));
+            fx.send(*id, Message::Ping { attempt: l.info.attempt, round, round_trip_us });
         }
+    }
+
+    /// To the voter that is farthest away.
+    pub(crate) fn round_trip(&self) -> Option<Micros> {
+        self.learners.values().filter(|l| l.member == Member::Voter).filter_map(|l| l.round_trip).max()
     }
 
     /// What an operator sees of each voter and each connected observer.

@@ -18,10 +18,13 @@ pub struct Config {
     /// The same before broadcast, and how long a leader waits in each step of discovery and synchronisation for its
     /// quorum to make progress. ZooKeeper: initLimit ticks.
     pub init_limit_ms: u64,
-    /// How long a voter that sees a quorum for its vote waits for a better one before it leaves the election.
-    /// It costs this much at each failover and buys fewer elections of a leader that is not the best; some round trips
-    /// are enough. ZooKeeper's is fixed at 200 ms; ours does not wait at all when every voter it is connected to agrees.
+    /// How long a voter that sees a quorum for its vote waits at most for a better one before it leaves the election.
+    /// It costs this much at each failover and buys fewer elections of a leader that is not the best. ZooKeeper's is fixed at
+    /// 200 ms; ours is twice the round trip that the last leader measured, if that is less, and nothing at all when every
+    /// voter it is connected to agrees.
     pub finalize_wait_ms: u64,
+    /// The least of it, for what a peer needs beside the network: a disk that has to come to rest.
+    pub finalize_wait_min_ms: u64,
     /// After how long a LOOKING node repeats its notification first; doubles each time.
     pub notification_min_ms: u64,
     /// The longest pause between repeated notifications.
@@ -60,6 +63,7 @@ impl Default for Config {
             sync_limit_ms: 300,
             init_limit_ms: 1000,
             finalize_wait_ms: 20,
+            finalize_wait_min_ms: 5,
             notification_min_ms: 50,
             notification_max_ms: 1000,
             uncommitted_max_bytes: 64 << 20,
@@ -93,11 +97,12 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let hour = 3_600_000;
         let gib = 1 << 30;
-        let rules: [(&'static str, u64, u64, u64, &str); 16] = [
+        let rules: [(&'static str, u64, u64, u64, &str); 17] = [
             ("ping_interval_ms", self.ping_interval_ms, 1, 60_000, ""),
             ("sync_limit_ms", self.sync_limit_ms, self.ping_interval_ms * 2, hour, "twice ping_interval_ms"),
             ("init_limit_ms", self.init_limit_ms, self.sync_limit_ms, hour, "sync_limit_ms"),
             ("finalize_wait_ms", self.finalize_wait_ms, 0, 60_000, ""),
+            ("finalize_wait_min_ms", self.finalize_wait_min_ms, 0, 60_000, ""),
             ("notification_min_ms", self.notification_min_ms, 1, 60_000, ""),
             ("notification_max_ms", self.notification_max_ms, self.notification_min_ms, 60_000, "notification_min_ms"),
             ("uncommitted_max_bytes", self.uncommitted_max_bytes, 1 << 10, 16 * gib, ""),
@@ -139,8 +144,13 @@ impl Config {
         Micros::from_millis(self.init_limit_ms)
     }
 
-    pub(crate) fn finalize_wait(&self) -> Micros {
-        Micros::from_millis(self.finalize_wait_ms)
+    /// How long to wait for a better vote where the farthest voter is so far from the leader, if that was ever measured. Twice,
+    /// since two voters may be that far from it on opposite sides: what one of them says to a question reaches the other
+    /// within the sum of both round trips.
+    pub(crate) fn finalize_wait(&self, round_trip: Option<Micros>) -> Micros {
+        let (least, most) =
+            (Micros::from_millis(self.finalize_wait_min_ms), Micros::from_millis(self.finalize_wait_ms));
+        round_trip.map_or(most, |rt| Micros(rt.0.saturating_mul(2)).max(least)).min(most)
     }
 }
 
@@ -160,6 +170,23 @@ mod tests {
         assert_eq!(tight.validate().unwrap_err().field, "queue_max_bytes");
         let never = Config { counter_max: 0, ..Config::default() };
         assert_eq!(never.validate().unwrap_err().field, "counter_max");
+        let long = Config { finalize_wait_min_ms: 60_001, ..Config::default() };
+        assert_eq!(
+            long.validate().unwrap_err().to_string(),
+            "zab.finalize_wait_min_ms = 60001 is not allowed: from 0 to 60000"
+        );
+    }
+
+    #[test]
+    fn the_wait_for_a_better_vote_is_as_long_as_the_network_and_within_its_limits() {
+        let wait = |least, most, us: Option<u64>| {
+            let config = Config { finalize_wait_min_ms: least, finalize_wait_ms: most, ..Config::default() };
+            config.finalize_wait(us.map(Micros)).0
+        };
+        assert_eq!(wait(5, 20, None), 20_000, "nothing is known of the network");
+        assert_eq!([100, 4000, 30_000, u64::MAX].map(|us| wait(5, 20, Some(us))), [5000, 8000, 20_000, 20_000]);
+        // The most is the most, whatever the least is.
+        assert_eq!((wait(5, 0, Some(100)), wait(5, 0, None), wait(0, 200, Some(40_000))), (0, 0, 80_000));
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub(crate) struct Local {
     pub(crate) handover: Option<Handover>,
     /// Whom its last leader named.
     pub(crate) designated: Option<Designated>,
+    /// How far the farthest voter is from the leader, as the last leader said that told it.
+    pub(crate) round_trip: Option<Micros>,
     /// Until then only the leader may feed this node.
     pub(crate) direct_until: Micros,
     pub(crate) halted: bool,
@@ -510,6 +512,7 @@ impl Protocol for Zab {
             stale_writes: 0,
             handover: None,
             designated: None,
+            round_trip: None,
             direct_until: now,
             halted: false,
             steps: 0,

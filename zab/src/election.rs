@@ -16,7 +16,9 @@
 //! Differences from ZooKeeper's FastLeaderElection:
 //! - A vote is changed only for a candidate this node is connected to. Otherwise, with broken links, the best node
 //!   would be elected again and again by nodes that cannot reach it.
-//! - `finalizeWait` is skipped when every connected voter agrees: there is nobody left to wait for.
+//! - `finalizeWait` is skipped when every connected voter agrees: there is nobody left to wait for. Otherwise it is as long as
+//!   the network is wide, by what the last leader measured and told with its PING: candidates cannot measure it, since nobody
+//!   need answer a notification.
 //! - Nodes tell LOOKING peers when they settle, instead of only answering their next question.
 //! - A role that ended before broadcast is not tried again at once if that happened before: the pause doubles.
 
@@ -198,6 +200,7 @@ impl Zab {
         }
         self.fail_reads(fx);
         if let State::Leading(l) = &mut self.state {
+            self.me.round_trip = l.round_trip().or(self.me.round_trip);
             l.forget_change(fx);
         }
         if mutant!("Z42")
@@ -354,7 +357,7 @@ impl Zab {
         // Whose vote weighs nothing has none, and nobody waits for it.
         let counted = |v: &NodeId| me.connected(*v) && me.members.may_lead(*v);
         let all = me.members.others(me.id).filter(counted).all(|v| me.agrees(v, round, vote));
-        let wait = if all { Micros(0) } else { me.config.finalize_wait() };
+        let wait = if all { Micros(0) } else { me.config.finalize_wait(me.round_trip) };
         let now = me.now;
         let State::Looking(l) = &mut self.state else { return Ok(()) };
         let at = if all { now } else { *l.decide_at.get_or_insert(now.after(wait)) };

@@ -263,6 +263,9 @@ pub enum Message {
         /// Counts up; a quorum of echoes of a round proves that no other leader was established before it began. An echo
         /// before LEADERINFO says 0 and proves nothing.
         round: u64,
+        /// How long a PING and its echo take between the leader and the voter farthest from it; 0 if that is not known, and
+        /// in an echo.
+        round_trip_us: u64,
     },
     /// A learner asks up to where a linearizable read must have applied (ZooKeeper: REQUEST with opcode sync).
     Request {
@@ -517,7 +520,7 @@ mod tests {
             Message::Proposal { attempt, entries: run.clone().into() },
             Message::Commit { attempt, zxid: z(3, 7) },
             Message::Inform { attempt, entries: run.into() },
-            Message::Ping { attempt, round: 2 },
+            Message::Ping { attempt, round: 2, round_trip_us: 250 },
             Message::Request { attempt, token: 3, plain: false },
             Message::Sync { attempt, token: 3, plain: true, zxid: z(3, 7) },
         ]

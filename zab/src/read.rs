@@ -18,7 +18,7 @@
 use common::entries::Entries;
 use common::mutant;
 use common::protocol::{Effect, Refusal, Trust};
-use common::types::NodeId;
+use common::types::{Micros, NodeId};
 
 use crate::core::{Fx, Local, Outcome, State, Zab};
 use crate::message::{Message, Zxid};
@@ -160,7 +160,7 @@ impl Leading {
         }
         std::mem::swap(&mut self.reads.asked, &mut self.reads.next);
         self.reads.at = me.committed;
-        self.ping(fx);
+        self.ping(me.now, fx);
         self.reads.round = self.ping_round;
         self.confirm_reads(me, fx);
     }
@@ -196,6 +196,10 @@ impl Leading {
             && round <= self.ping_round
         {
             l.echoed = l.echoed.max(round);
+            // Rounds may follow each other faster than they come back from afar, so one is timed from its begin to its end.
+            if let Some((_, at)) = l.probe.take_if(|(probe, _)| round >= *probe) {
+                l.round_trip = Some(me.now.since(at).max(Micros(1)));
+            }
             self.confirm_reads(me, fx);
         }
     }

@@ -49,6 +49,32 @@ fn an_election_takes_no_time_when_nothing_is_waited_for() {
     assert_eq!((bed.leader(), bed.now()), (Some(N(2)), before), "the session's end is enough");
 }
 
+/// n1 cannot say what it has, so there is somebody left to wait for: as long as two round trips to the farthest voter.
+#[test]
+fn a_better_vote_is_waited_for_as_long_as_the_network_is_wide() {
+    // n4 is a millisecond away from the leader, n2 three.
+    let mut bed = bed(5, 0, Config::default());
+    let round = |bed: &mut Testbed<Zab>| {
+        bed.set_now(bed.now().after(ms(50)));
+        bed.input(N(5), Input::Tick);
+        for (node, away) in [(4, 1), (2, 2)] {
+            bed.set_now(bed.now().after(ms(away)));
+            assert!(bed.deliver_one(N(5), N(node)) && bed.deliver_one(N(node), N(5)));
+        }
+        bed.settle();
+    };
+    // One to measure, one to tell.
+    round(&mut bed);
+    round(&mut bed);
+    bed.hold_disk(N(1), true);
+    bed.propose(N(5), &["a"]).unwrap();
+    bed.settle();
+    let before = bed.now();
+    bed.crash(N(5));
+    assert!(bed.advance_until(ms(1000), |b| b.leader().is_some()));
+    assert_eq!((bed.leader(), bed.now()), (Some(N(4)), before.after(ms(6))));
+}
+
 #[test]
 fn one_node_is_an_ensemble() {
     let mut bed = bed(1, 0, Config::default());

@@ -85,7 +85,11 @@ fn message() -> impl Strategy<Value = Message> {
         (attempt.clone(), run()).prop_map(|(attempt, e)| Message::Proposal { attempt, entries: e.into() }),
         (attempt.clone(), zxid()).prop_map(|(attempt, zxid)| Message::Commit { attempt, zxid }),
         (attempt.clone(), run()).prop_map(|(attempt, e)| Message::Inform { attempt, entries: e.into() }),
-        (attempt.clone(), 0u64..9).prop_map(|(attempt, round)| Message::Ping { attempt, round }),
+        (attempt.clone(), 0u64..9, any::<u64>()).prop_map(|(attempt, round, round_trip_us)| Message::Ping {
+            attempt,
+            round,
+            round_trip_us
+        }),
         (attempt.clone(), 0u64..3, any::<bool>()).prop_map(|(attempt, token, plain)| Message::Request {
             attempt,
             token,

@@ -87,11 +87,11 @@ fn what_a_leader_said_as_a_follower_means_nothing() {
         assert_eq!(node.of_c(message), Vec::<String>::new(), "{shown}");
     }
     // An echo looks like a leader's PING. It is answered, and the answer proves nothing of any round.
-    assert_eq!(node.of_c(Message::Ping { attempt, round: 92 }), ["to n3: PING #1 round 0"]);
+    assert_eq!(node.of_c(Message::Ping { attempt, round: 92, round_trip_us: 0 }), ["to n3: PING #1 round 0"]);
     let saved = node.of_c(Message::LeaderInfo { attempt, epoch: 1, voter: true, leader: C });
     assert_eq!(saved, ["saves Hard { accepted_epoch: 1, current_epoch: 0 }"]);
     // From here on it is the leader that speaks.
-    assert_eq!(node.of_c(Message::Ping { attempt, round: 3 }), ["to n3: PING #1 round 3"]);
+    assert_eq!(node.of_c(Message::Ping { attempt, round: 3, round_trip_us: 0 }), ["to n3: PING #1 round 3"]);
     let broke = node.of_c(Message::Ack { attempt, zxid: LogId::new(11, 99) });
     assert!(broke.contains(&"ends the session with n3: a message that leaders do not send".to_owned()), "{broke:?}");
 }

@@ -239,6 +239,7 @@ macro_rules! story {
 
 story!(
     election,
+    finalize_wait,
     discovery_and_synchronisation,
     catch_up_by_diff,
     follower_ahead,

@@ -9,8 +9,8 @@ use crate::report::results::{Better, Repetition, Unit};
 
 /// What is shown per entry, if the nodes count it: the counter's name, the measure's, its unit and which way is better.
 const SHOWN: [(&str, &str, Unit, Better); 9] = [
-    ("messages_sent", "messages per entry", Unit::PerEntry, Better::Lower),
-    ("peer_bytes_sent", "bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower),
+    (MESSAGES, "messages per entry", Unit::PerEntry, Better::Lower),
+    (MESSAGE_BYTES, "bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower),
     ("peer_writes", "socket writes between nodes per entry", Unit::PerEntry, Better::Lower),
     ("fsyncs", "fsyncs per entry", Unit::PerEntry, Better::Lower),
     ("log_bytes", "log bytes per entry", Unit::BytesPerEntry, Better::Lower),
@@ -21,6 +21,9 @@ const SHOWN: [(&str, &str, Unit, Better); 9] = [
     (CPU_US, "CPU time per entry", Unit::MicrosPerEntry, Better::Lower),
 ];
 
+/// Counted by nodes of Duet.
+const MESSAGES: &str = "messages_sent";
+const MESSAGE_BYTES: &str = "peer_bytes_sent";
 /// Counted by the kernel for every process: pages that were made dirty, calls of `write` and its like, voluntary context
 /// switches, time on a core.
 const DISK_BYTES: &str = "disk bytes";
@@ -54,6 +57,12 @@ impl Costs {
         self.nodes.insert(id, Node { pid, counters });
     }
 
+    /// Those of one node.
+    #[must_use]
+    pub fn of(&self, id: NodeId) -> Self {
+        Self { nodes: self.nodes.iter().filter(|(n, _)| **n == id).map(|(n, node)| (*n, node.clone())).collect() }
+    }
+
     /// What was spent since `before`, over all nodes. None when a node was restarted, or none was there.
     pub fn since(&self, before: &Self) -> Option<Spent> {
         let mut spent = Spent::default();
@@ -83,6 +92,16 @@ pub struct Spent {
 }
 
 impl Spent {
+    /// Microseconds on cores, if the kernel says.
+    pub fn cpu_us(&self) -> Option<u64> {
+        self.counted.get(CPU_US).copied()
+    }
+
+    /// Messages to other nodes, and their bytes, if the nodes count them.
+    pub fn sent(&self) -> Option<(u64, u64)> {
+        self.counted.get(MESSAGES).copied().zip(self.counted.get(MESSAGE_BYTES).copied())
+    }
+
     /// Adds the figures per committed entry to a repetition, of which there were as many as `writes` if the nodes do not say.
     /// Adds none if nothing was committed.
     pub fn measure(&self, rep: &mut Repetition, writes: u64) {
@@ -160,6 +179,8 @@ mod tests {
         let first = [("fsyncs", 25), ("entries_applied", 100), ("messages_sent", 300), (CPU_US, 1100)];
         let second = [("fsyncs", 20), ("entries_applied", 98), ("messages_sent", 100), (CPU_US, 500)];
         let after = costs([(1, node(10, &first)), (2, node(20, &second))]);
+        let of_one = after.of(NodeId(2)).since(&before.of(NodeId(2))).unwrap();
+        assert_eq!((of_one.cpu_us(), of_one.sent()), (Some(500), None));
         let mut rep = Repetition::default();
         after.since(&before).unwrap().measure(&mut rep, 7);
         assert_eq!(rep.get("messages per entry"), Some(4.0));

@@ -16,7 +16,7 @@ use crate::load::target::Target;
 use crate::load::verify::{Verified, verify};
 use crate::peers::Installed;
 use crate::peers::servers::Servers;
-use crate::supervisor::ClusterSpec;
+use crate::supervisor::{ClusterSpec, Feed};
 
 /// The longest that another system is warmed up.
 pub const PEER_WARM_UP_MAX: Duration = Duration::from_mins(1);
@@ -78,13 +78,22 @@ impl Env {
     /// A cluster of its own for a scenario that needs other settings or leaves it changed: three voters of Duet in a fresh
     /// folder.
     pub async fn fresh(&mut self, settings: &[String]) -> Result<Live, Problem> {
+        self.cluster(settings, Feed::Leader).await
+    }
+
+    /// The same with default settings; observers that are added are fed like this.
+    pub async fn fed(&mut self, feed: Feed) -> Result<Live, Problem> {
+        self.cluster(&[], feed).await
+    }
+
+    async fn cluster(&mut self, settings: &[String], feed: Feed) -> Result<Live, Problem> {
         let System::Duet(protocol) = self.system else {
             return Err(Problem::Unclear(format!("{} has no such settings", self.system)));
         };
         let dir = self.fresh_dir();
         // The scenario's own come last and win: it would not show what it is for without them.
         let settings = [self.plan.settings.as_slice(), settings].concat();
-        let spec = ClusterSpec { settings, ..ClusterSpec::new(protocol, dir) };
+        let spec = ClusterSpec { feed, settings, ..ClusterSpec::new(protocol, dir) };
         self.say("starting");
         Live::start(&spec).await
     }

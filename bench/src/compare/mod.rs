@@ -184,6 +184,10 @@ pub trait Scenario {
     fn shows(&self) -> String;
     /// What one must not conclude from it; goes on after "What this does not show:".
     fn does_not_show(&self) -> String;
+    /// Whether it is run only when it is named: it takes its time, and answers a question of its own.
+    fn extra(&self) -> bool {
+        false
+    }
     /// Whether it is run several times per protocol, in turns. For what is measured rather than checked.
     fn repeated(&self) -> bool {
         false
@@ -234,7 +238,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<Exit> {
     let chosen = choose(args, &plan)?;
     if args.list {
         for scenario in &chosen {
-            ui.line(format!("{:<20} {}", scenario.name(), scenario.title()))?;
+            let when = if scenario.extra() { " (only when it is named)" } else { "" };
+            ui.line(format!("{:<20} {}{when}", scenario.name(), scenario.title()))?;
         }
         return Ok(Exit::Good);
     }
@@ -271,7 +276,8 @@ fn choose(args: &Args, plan: &Plan) -> anyhow::Result<Vec<Box<dyn Scenario>>> {
             return Err(Fail::usage(message).hint(format!("there are {}", names.join(", "))).into());
         }
     }
-    let unnamed = |s: &dyn Scenario| args.only.is_empty() && (s.when_quick() || !args.quick);
+    let unnamed =
+        |s: &dyn Scenario| args.only.is_empty() && (s.when_quick() || !args.quick) && (args.list || !s.extra());
     all.retain(|s| unnamed(s.as_ref()) || args.only.iter().any(|o| means(o, &s.name())));
     Ok(all)
 }
@@ -520,8 +526,12 @@ fn configuration(plan: &Plan) -> Vec<(String, String)> {
         row(
             "ZAB timers",
             format!(
-                "ping {} ms, syncLimit {} ms, initLimit {} ms, finalizeWait {} ms",
-                zab.ping_interval_ms, zab.sync_limit_ms, zab.init_limit_ms, zab.finalize_wait_ms
+                "ping {} ms, syncLimit {} ms, initLimit {} ms, finalizeWait {} to {} ms",
+                zab.ping_interval_ms,
+                zab.sync_limit_ms,
+                zab.init_limit_ms,
+                zab.finalize_wait_min_ms,
+                zab.finalize_wait_ms
             ),
         ),
     ];

@@ -199,11 +199,11 @@ pub enum Unit {
     Micros,
     /// A number of things.
     Count,
-    /// Things per committed entry.
+    /// Things per committed entry, or per operation.
     PerEntry,
-    /// Bytes per committed entry.
+    /// The same in bytes.
     BytesPerEntry,
-    /// Microseconds per committed entry.
+    /// The same in microseconds.
     MicrosPerEntry,
     /// Bytes.
     Bytes,

@@ -26,7 +26,7 @@ use crate::mutant;
 use crate::types::{Member, NodeId};
 
 /// The version of handshake, framing and messages together. Nodes of different versions refuse each other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The longest name of a cluster or protocol, in bytes.
 pub const MAX_NAME: usize = 128;
 const MAGIC: [u8; 8] = *b"DUETwire";

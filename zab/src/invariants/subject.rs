@@ -76,6 +76,7 @@ fn config(timing: &Timing) -> Config {
         // The proportions of the defaults.
         init_limit_ms: sync_limit_ms * 3,
         finalize_wait_ms: (sync_limit_ms / 15).min(60_000),
+        finalize_wait_min_ms: (sync_limit_ms / 60).min(60_000),
         notification_min_ms: ping_interval_ms,
         notification_max_ms: (ping_interval_ms * 20).min(60_000),
         ..Config::default()

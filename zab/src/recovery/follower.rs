@@ -193,10 +193,13 @@ impl Following {
             Message::Proposal { entries: Payload::Entries(run), .. } => self.on_proposal(me, run, fx),
             Message::Commit { zxid, .. } => self.on_commit(me, zxid, fx),
             Message::Inform { entries: Payload::Entries(run), .. } => self.on_inform(me, run, fx),
-            Message::Ping { round, .. } => {
+            Message::Ping { round, round_trip_us, .. } => {
+                if round_trip_us > 0 {
+                    me.round_trip = Some(Micros(round_trip_us));
+                }
                 // Before LEADERINFO it is a sign of life, and proves to nobody that no other leader was established.
                 let round = if from_before { 0 } else { round };
-                fx.send(self.leader, Message::Ping { attempt: self.attempt, round });
+                fx.send(self.leader, Message::Ping { attempt: self.attempt, round, round_trip_us: 0 });
                 Ok(())
             }
             Message::Sync { token, plain, zxid, .. } => self.on_sync(me, (token, plain), zxid, fx),

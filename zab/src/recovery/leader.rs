@@ -72,6 +72,9 @@ pub(crate) struct Learner {
     pub(crate) heard_at: Micros,
     /// The last PING round it echoed.
     pub(crate) echoed: u64,
+    /// The PING round that is timed, and since when; how long the last such one took.
+    pub(crate) probe: Option<(u64, Micros)>,
+    pub(crate) round_trip: Option<Micros>,
     /// Proposals sent to a follower and not acknowledged: last id and weight of each run.
     pub(crate) in_flight: VecDeque<(Zxid, u64)>,
     pub(crate) in_flight_bytes: u64,
@@ -98,6 +101,8 @@ impl Learner {
             acked: Zxid::ZERO,
             heard_at: now,
             echoed: 0,
+            probe: None,
+            round_trip: None,
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
             newest_weight: 0,

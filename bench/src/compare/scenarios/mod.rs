@@ -5,11 +5,13 @@ mod catch_up;
 mod failover;
 mod observer;
 mod reads;
+mod scaling;
 mod writes;
 
 use super::{Plan, Scenario};
 use crate::load::stats::Latency;
 use crate::report::results::{Better, LoadResult, Repetition, Unit};
+use crate::supervisor::Feed;
 
 /// How many writes of a fixed rate are under way at most.
 const PACED: usize = 512;
@@ -31,6 +33,9 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(catch_up::CatchUp));
     list.push(Box::new(observer::Observer));
     list.push(Box::new(agreement::Agreement));
+    for feed in [Feed::Leader, Feed::Followers] {
+        list.push(Box::new(scaling::ReadScaling { feed }));
+    }
     list
 }
 
