@@ -34,6 +34,7 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-lease-kept-while-handing-over",
     "raft-lease-longer-than-promises",
     "raft-lease-taken-up-again",
+    "raft-learner-of-a-change-that-was-cut-off",
     "raft-longer-log",
     "raft-more-to-say-at-the-halt",
     "raft-promise-lost-in-a-restart",

@@ -101,6 +101,7 @@ pub static LIST: &[Mutant] = &[
         "ZOOKEEPER-3104, 3589",
         "C-RECOV",
     ),
+    rule("C50", "who counts by members that nobody may have committed calls those only", "Raft thesis, 4.1", "L3"),
     real("D01", "the log is not synced", "nats-server#7564", "C-VOW"),
     real("D02", "directories are not synced", "etcd#6368", "C-VOW"),
     rule("D03", "the hard state is renamed before it is synced", "Pillai et al., OSDI 2014", "C-RECOV"),

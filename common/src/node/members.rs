@@ -6,14 +6,15 @@
 //! no entry ever changed anything. So whoever counts by an entry that may never be committed also calls those who belonged
 //! before it: where the log that won has no such entry, nobody would tell.
 
+use bytes::Bytes;
+
 use super::forward::Relay;
 use super::replica::Replica;
-use crate::mark;
 use crate::membership::{MAX_MEMBERS, Membership};
 use crate::protocol::Protocol;
 use crate::transport::Session;
 use crate::types::LogId;
-use bytes::Bytes;
+use crate::{mark, mutant};
 
 use super::io::PeerOut;
 
@@ -61,7 +62,7 @@ impl<P: Protocol> Replica<P> {
         if !doubted {
             known.firm = (since, membership.clone());
         }
-        let firm = (known.firm.0 != since).then_some(&known.firm);
+        let firm = (known.firm.0 != since && !mutant!("C50")).then_some(&known.firm);
         let told = known.told.as_ref();
         let shown = (since, firm.map(|(at, _)| *at), told.map(|(at, _)| *at));
         if known.shown != Some(shown) {
