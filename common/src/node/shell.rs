@@ -2,7 +2,7 @@
 //!
 //! A node is four threads. One runs the sockets and the replica, on a tokio runtime of its own; three own what may
 //! block: the log, the snapshots and the state machine. The replica never waits for any of them, and they never wait
-//! for each other.
+//! for each other. (Commands that are few and quick to carry out need not go to a thread: see `workers`.)
 //!
 //! Each turn takes everything that is ready, ends with one [`Replica::flush`], and hands the outputs over: operations to
 //! the log thread first, since its disk is the slowest, then one write for each peer and each client. While the disk
@@ -237,7 +237,12 @@ impl<P: Protocol> Shell<P> {
         let now = self.now();
         match event {
             Answers::Log(events) => events.into_iter().for_each(|e| self.replica.input(now, Input::Log(e))),
-            Answers::Apply(events) => events.into_iter().for_each(|e| self.replica.input(now, Input::Apply(e))),
+            Answers::Apply(events) => {
+                self.workers.applied();
+                for event in events {
+                    self.replica.input(now, Input::Apply(event));
+                }
+            }
             Answers::Snapshot(event) => self.replica.input(now, Input::Snapshot(event)),
         }
     }
@@ -269,8 +274,8 @@ impl<P: Protocol> Shell<P> {
         }
     }
 
-    /// Ends a turn and hands over what came of it.
-    fn turn(&mut self) {
+    /// Hands over what goes to disks and peers.
+    fn flush(&mut self) {
         self.replica.flush(self.now());
         let out = self.replica.outputs();
         for said in out.peers.drain(..) {
@@ -278,6 +283,21 @@ impl<P: Protocol> Shell<P> {
         }
         self.workers.give(out);
         self.network.flush();
+    }
+
+    /// Ends a turn and hands over what came of it.
+    fn turn(&mut self) {
+        self.flush();
+        // A few commands are carried out here and now, behind what others wait for. What comes of that is of this turn.
+        if let Some(events) = self.workers.apply_few(self.replica.outputs()) {
+            let now = self.now();
+            for event in events {
+                self.replica.input(now, Input::Apply(event));
+            }
+            self.flush();
+        }
+        self.workers.give_apply(self.replica.outputs());
+        let out = self.replica.outputs();
         for said in out.clients.drain(..) {
             match said {
                 ClientOut::Reply { conn, response, body } => self.clients.reply(ConnId(conn), &response, &body),
