@@ -42,7 +42,8 @@ pub struct ReplicaConfig {
     pub apply_window_bytes: usize,
     /// A snapshot is taken after so many entries were applied since the last, ...
     pub snapshot_entries: u64,
-    /// ... or so many bytes.
+    /// ... or so many bytes. Where the last one took more than 4 MiB, also not before the log has grown by as much as that:
+    /// so the disk is written at most about twice for each byte, and a start reads at most about two states.
     pub snapshot_bytes: u64,
     /// Entries below a snapshot that stay in the log, so that a slow follower need not be sent the whole state.
     pub tail_entries: u64,

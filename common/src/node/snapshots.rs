@@ -1,6 +1,7 @@
 //! Snapshots: when this node takes one of its own state, and how it takes over one that a leader sent.
 //!
-//! **Own.** After so many entries or bytes: the apply worker freezes the state (no time that grows with it), the snapshot
+//! **Own.** After so many entries or bytes, and of a large state not before the log has grown by as much as the last one held,
+//! so that disk and memory are not busy with copies of what hardly changed: the apply worker freezes the state (no time that grows with it), the snapshot
 //! worker writes it aside, and only when it is durable is the log cut, leaving a tail for slow followers.
 //!
 //! **Received.** Pieces are written aside as they come. When the last one is there: verify and rename the file, then
@@ -21,6 +22,11 @@ use crate::state_machine::Frozen;
 use crate::storage::{LogOp, SnapshotEvent, SnapshotOp};
 use crate::types::{LogId, NodeId};
 use crate::{mark, mutant};
+
+/// A snapshot of fewer bytes is cheap: whenever it is due it is taken.
+const SMALL: u64 = 4 << 20;
+/// What an entry takes in the log beside its payload, in bytes, about.
+const ENTRY: u64 = 32;
 
 #[derive(Debug, Default)]
 enum Own {
@@ -55,6 +61,8 @@ pub(super) struct Snapshots {
     newest: LogId,
     /// It turned out to be unusable when a peer needed it: another takes its place, even of the same state.
     renew: bool,
+    /// The length of the newest that was stored here, in bytes; 0 if none was since the start.
+    length: u64,
     /// Entries and bytes applied since.
     entries: u64,
     bytes: u64,
@@ -71,6 +79,11 @@ impl Snapshots {
     pub(super) fn handed(&mut self, run: &Entries) {
         self.entries += run.len() as u64;
         self.bytes += run.bytes() as u64;
+    }
+
+    /// Whether the log has grown by enough to pay for another one.
+    fn worth_it(&self) -> bool {
+        self.length < SMALL || self.bytes + self.entries * ENTRY >= self.length
     }
 
     /// Whether a received snapshot is being installed: nothing else may touch log or state machine.
@@ -110,8 +123,8 @@ impl<P: Protocol> Replica<P> {
     /// At the end of a turn: takes a snapshot if enough was applied since the last one, or the last one is of no use.
     pub(super) fn flush_snapshots(&mut self) {
         let s = &mut self.snapshots;
-        let due = s.renew || s.entries >= self.config.snapshot_entries || s.bytes >= self.config.snapshot_bytes;
-        if due && matches!(s.own, Own::Idle) && !s.installing() {
+        let due = s.entries >= self.config.snapshot_entries || s.bytes >= self.config.snapshot_bytes;
+        if (s.renew || due && s.worth_it()) && matches!(s.own, Own::Idle) && !s.installing() {
             s.own = Own::Freezing;
             (s.entries, s.bytes) = (0, 0);
             self.out.apply.push(ApplyOp::Freeze);
@@ -136,11 +149,12 @@ impl<P: Protocol> Replica<P> {
         self.out.snapshot.push(SnapshotOp::Store { snapshot: at, state });
     }
 
-    fn stored(&mut self, snapshot: LogId) {
+    fn stored(&mut self, snapshot: LogId, length: u64) {
         mark!("common/node/snapshots#stored");
         self.counters.snapshots_stored.add(1);
         self.snapshots.own = Own::Idle;
         self.snapshots.newest = self.snapshots.newest.max(snapshot);
+        self.snapshots.length = length;
         self.snapshots.renew = false;
         let log = self.core.log();
         let upto = back(log, log.floor(snapshot).unwrap_or(log.base()), self.config.tail_entries);
@@ -209,7 +223,7 @@ impl<P: Protocol> Replica<P> {
     /// The snapshot worker answered.
     pub(super) fn snapshot_event(&mut self, event: SnapshotEvent) {
         match event {
-            SnapshotEvent::Stored { snapshot, .. } => self.stored(snapshot),
+            SnapshotEvent::Stored { snapshot, bytes } => self.stored(snapshot, bytes),
             SnapshotEvent::Read { peer, chunk } => {
                 self.piece_read(chunk.as_ref());
                 self.step(CoreInput::SnapshotRead { peer, chunk });

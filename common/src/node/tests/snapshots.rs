@@ -81,6 +81,34 @@ fn a_snapshot_is_taken_stored_and_only_then_the_log_is_cut() {
     assert!(matches!(b.turn(durable).apply[..], [ApplyOp::Apply { .. }, ApplyOp::Freeze]));
 }
 
+#[test]
+fn a_large_state_is_stored_again_when_the_log_has_grown_by_as_much() {
+    let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 10, ..config() });
+    let mut written = 0;
+    let mut freezes_after = |b: &mut Bench, n: u64| {
+        let out = b.turn((written + 1..=written + n).map(|i| write(i, 1)));
+        written += n;
+        let durable = b.disk(out.log);
+        let out = b.turn(durable);
+        let freezes = out.apply.iter().any(|op| matches!(op, ApplyOp::Freeze));
+        let applied = b.machine(out.apply);
+        b.turn(applied);
+        freezes
+    };
+    let stored = |at, bytes| Input::Snapshot(SnapshotEvent::Stored { snapshot: id(1, at), bytes });
+    assert!(freezes_after(&mut b, 10));
+    b.turn([stored(10, (4 << 20) - 1)]);
+    assert!(freezes_after(&mut b, 10), "a small one is taken when it is due");
+    b.turn([stored(20, 4 << 20)]);
+    // No entry has more than 80 bytes, nor fewer than 32, in the log.
+    let (too_few, enough) = ((4 << 20) / 80, (4 << 20) / 32);
+    let mut entries = 0;
+    while !freezes_after(&mut b, 1000) {
+        entries += 1000;
+    }
+    assert!((too_few..enough).contains(&entries), "{entries}");
+}
+
 /// A leader that has asked for its snapshot up to (1,2) to be stored.
 fn about_to_store(tail_entries: u64) -> Bench {
     let mut b = Bench::leader(ReplicaConfig { snapshot_entries: 2, tail_entries, ..config() });
