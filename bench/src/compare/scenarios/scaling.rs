@@ -128,7 +128,8 @@ async fn measure(
         return Err(Problem::Unclear("a node restarted meanwhile".to_owned()));
     };
     let mut add = |name: &str, unit, better, value: f64| {
-        rep.measure(&format!("{what}, {observers} observers: {name}"), unit, better, value);
+        let s = if observers == 1 { "" } else { "s" };
+        rep.measure(&format!("{what}, {observers} observer{s}: {name}"), unit, better, value);
     };
     let per = |n: u64| n as f64 / operations as f64;
     add("answered", Unit::PerSecond, Better::Higher, outcome.result.throughput);
