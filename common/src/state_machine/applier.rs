@@ -216,7 +216,7 @@ struct FrozenApplier<F> {
 
 impl<F: Frozen> Frozen for FrozenApplier<F> {
     /// Name and version, the last id applied, a checksum, the members, the sessions, the machine.
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         let mut out = BufWriter::with_capacity(64 << 10, out);
         out.write_all(MAGIC)?;
         put_id(&mut out, self.applied)?;
@@ -224,7 +224,7 @@ impl<F: Frozen> Frozen for FrozenApplier<F> {
         put_u32(&mut out, self.membership.len() as u32)?;
         out.write_all(&self.membership)?;
         self.sessions.write(&mut out)?;
-        self.machine.write(&mut out)?;
+        Box::new(self.machine).write(&mut out)?;
         out.flush()
     }
 }

@@ -5,7 +5,7 @@
 //! nodes.
 //!
 //! **Frozen in constant time.** The state is a persistent ordered map, so a snapshot shares it with the running machine
-//! and later writes copy only the tree nodes they touch. Without that, a snapshot stops the node for as long as the
+//! and later writes copy only the tree nodes they touch and which are not written out yet. Without that, a snapshot stops the node for as long as the
 //! state is large.
 //!
 //! **Hashed as it goes.** Every pair has a hash and the state's is their wrapping sum, so that one write costs one
@@ -426,15 +426,16 @@ pub struct FrozenKv {
 
 impl Frozen for FrozenKv {
     /// Name and version; the number of pairs and their hash; for each pair by ascending key two lengths, key, value.
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(MAGIC)?;
         put_u64(out, self.map.len() as u64)?;
         put_u64(out, self.hash)?;
-        for (key, Slot { value, .. }) in &self.map {
+        // Leaf by leaf: what is behind is no longer shared with the running machine.
+        for (key, Slot { value, .. }) in self.map {
             put_u32(out, key.len() as u32)?;
             put_u32(out, value.len() as u32)?;
-            out.write_all(key)?;
-            out.write_all(value)?;
+            out.write_all(&key)?;
+            out.write_all(&value)?;
         }
         Ok(())
     }

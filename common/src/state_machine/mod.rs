@@ -48,6 +48,7 @@ pub trait StateMachine: Send + 'static {
 
 /// A state that stands still.
 pub trait Frozen: Send + 'static {
-    /// Writes it out, to be read by [`StateMachine::restore`].
-    fn write(&self, out: &mut dyn io::Write) -> io::Result<()>;
+    /// Writes it out, to be read by [`StateMachine::restore`]. What is written may be let go of: as long as it is held, the
+    /// machine that goes on has to copy what it changes.
+    fn write(self: Box<Self>, out: &mut dyn io::Write) -> io::Result<()>;
 }

@@ -314,7 +314,7 @@ impl Store {
     }
 
     /// Writes the own machine's state. Gives the file's length.
-    pub(crate) fn store(&self, id: LogId, state: &dyn Frozen) -> Result<u64, StorageError> {
+    pub(crate) fn store(&self, id: LogId, state: Box<dyn Frozen>) -> Result<u64, StorageError> {
         let file = Named::create(&*self.snapshots.fs, self.snapshots.dir.join(STORING))?;
         let mut out = Writer { file, buf: Vec::with_capacity(PIECE * 2), written: 0, crc: 0, error: None };
         out.put(&header(id))?;

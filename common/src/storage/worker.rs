@@ -147,7 +147,7 @@ impl SnapshotWorker {
     fn carry_out(&mut self, op: SnapshotOp) -> Result<SnapshotEvent, StorageError> {
         Ok(match op {
             SnapshotOp::Store { snapshot, state } => {
-                let bytes = self.store.store(snapshot, &*state)?;
+                let bytes = self.store.store(snapshot, state)?;
                 SnapshotEvent::Stored { snapshot, bytes }
             }
             SnapshotOp::Read { peer, snapshot, offset, max_bytes } => {

@@ -357,7 +357,7 @@ impl StateMachine for Tally {
 struct Nothing;
 
 impl Frozen for Nothing {
-    fn write(&self, _: &mut dyn io::Write) -> io::Result<()> {
+    fn write(self: Box<Self>, _: &mut dyn io::Write) -> io::Result<()> {
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ const SMALL: KvLimits = KvLimits { key_bytes: 3, value_bytes: 5 };
 
 fn snapshot(store: &KvStore) -> Vec<u8> {
     let mut out = Vec::new();
-    store.freeze().write(&mut out).unwrap();
+    Box::new(store.freeze()).write(&mut out).unwrap();
     out
 }
 
@@ -85,7 +85,7 @@ fn a_frozen_state_does_not_move() {
     put(&mut s, b"a", b"2");
     put(&mut s, b"b", b"3");
     let mut bytes = Vec::new();
-    frozen.write(&mut bytes).unwrap();
+    Box::new(frozen).write(&mut bytes).unwrap();
     s.restore(&mut bytes.as_slice()).unwrap();
     assert_eq!(s.iter().collect::<Vec<_>>(), [(b"a".as_slice(), b"1".as_slice())]);
 }

@@ -65,7 +65,7 @@ fn calls() {
 struct Blob;
 
 impl Frozen for Blob {
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&[5; 10_000])
     }
 }

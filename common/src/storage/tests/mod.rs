@@ -58,7 +58,7 @@ pub(super) fn ask(worker: &mut LogWorker, ops: impl IntoIterator<Item = LogOp>) 
 struct Blob(usize);
 
 impl Frozen for Blob {
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         let bytes: Vec<u8> = (0..self.0).map(|i| (i % 251) as u8).collect();
         out.write_all(&bytes)
     }

@@ -208,7 +208,7 @@ fn a_snapshot_that_has_rotted_is_not_sent_and_the_next_one_takes_its_place() {
 struct Broken;
 
 impl Frozen for Broken {
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn write(self: Box<Self>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&[1; 1000])?;
         Err(io::Error::other("no more state"))
     }
