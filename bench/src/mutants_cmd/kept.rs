@@ -37,6 +37,7 @@ const PLANS: &[(&str, &str)] = plans![
     "raft-learner-of-a-change-that-was-cut-off",
     "raft-longer-log",
     "raft-more-to-say-at-the-halt",
+    "raft-promise-ahead-of-its-entries",
     "raft-promise-lost-in-a-restart",
     "raft-read-joins-an-earlier-round",
     "raft-removed-and-alone-with-it",
