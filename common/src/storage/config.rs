@@ -28,7 +28,7 @@ impl Default for StorageConfig {
             segment_bytes: 64 << 20,
             write_bytes: 1 << 20,
             fill_bytes: 1 << 20,
-            cache_bytes: 32 << 20,
+            cache_bytes: 16 << 20,
             keep_snapshots: 2,
         }
     }
