@@ -34,6 +34,14 @@ pub struct Ticket {
     bytes: usize,
 }
 
+#[cfg(test)]
+impl Ticket {
+    /// One that nobody holds.
+    pub(super) fn any() -> Self {
+        Self { origin: Origin::Client { conn: 1, request: 1 }, bytes: 0 }
+    }
+}
+
 /// The connections, and how much they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Requests {

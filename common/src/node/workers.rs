@@ -236,3 +236,38 @@ fn run_apply<S: StateMachine>(worker: &Mutex<ApplyWorker<S>>, ops: &Queue<Vec<Ap
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::entries::{Batch, EntryKind};
+    use crate::node::requests::Ticket;
+    use crate::types::LogId;
+
+    fn apply(commands: usize, bytes: usize) -> ApplyOp {
+        let batch = Batch::from_payloads(&vec![vec![0; bytes]; commands]);
+        let run = Entries::new(LogId::new(1, 1), EntryKind::Command, batch).unwrap();
+        ApplyOp::Apply { runs: vec![run], answers: true }
+    }
+
+    fn query() -> ApplyOp {
+        ApplyOp::Query { ticket: Ticket::any(), local: true, query: Bytes::new() }
+    }
+
+    #[test]
+    fn only_a_few_short_commands_and_queries_need_no_thread() {
+        assert!(few(&[apply(FEW, 1)]) && few(&[apply(1, SHORT)]) && few(&[query(), apply(FEW - 2, 1), query()]));
+        let too_many = [vec![apply(FEW + 1, 1)], vec![apply(FEW, 1), query()], vec![apply(2, 1), apply(FEW - 1, 1)]];
+        let too_long = [vec![apply(1, SHORT + 1)], vec![apply(1, SHORT), apply(1, 1)]];
+        for ops in too_many.iter().chain(&too_long) {
+            assert!(!few(ops), "{ops:?}");
+        }
+        // What takes as long as the state is large.
+        for op in [ApplyOp::Freeze, ApplyOp::Restore { snapshot: LogId::ZERO }, ApplyOp::Idle { upto: LogId::ZERO }] {
+            assert!(!few(&[query(), op]));
+        }
+        assert!(!few(&[]), "nothing to do");
+    }
+}
