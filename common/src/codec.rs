@@ -50,14 +50,19 @@ pub enum Payload {
     /// As protocols make and see it.
     Entries(Entries),
     /// As it comes out of the header.
-    Shape {
-        /// The first id.
-        first: LogId,
-        /// What the entries are for.
-        kind: EntryKind,
-        /// The payloads' lengths.
-        lengths: Vec<u32>,
-    },
+    // Aside, so that what protocols pass about is not larger for it.
+    Shape(Box<Shape>),
+}
+
+/// What a header says of entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape<L = Vec<u32>> {
+    /// The first id.
+    pub first: LogId,
+    /// What the entries are for.
+    pub kind: EntryKind,
+    /// The payloads' lengths.
+    pub lengths: L,
 }
 
 impl Payload {
@@ -65,7 +70,7 @@ impl Payload {
     pub fn entries(&self) -> Option<&Entries> {
         match self {
             Self::Entries(e) => Some(e),
-            Self::Shape { .. } => None,
+            Self::Shape(_) => None,
         }
     }
 
@@ -76,9 +81,10 @@ impl Payload {
 
     /// Turns the shape into entries over `body`.
     pub fn attach(&mut self, body: Bytes) -> Result<(), BodyError> {
-        let Self::Shape { first, kind, lengths } = self else {
+        let Self::Shape(shape) = self else {
             return BodyError::expect(self.body().len() as u64, &body);
         };
+        let Shape { first, kind, lengths } = &**shape;
         let found = body.len() as u64;
         let expected = lengths.iter().map(|l| u64::from(*l)).sum();
         let entries = Entries::from_parts(*first, *kind, lengths, body).ok_or(BodyError { expected, found })?;
@@ -91,13 +97,6 @@ impl From<Entries> for Payload {
     fn from(entries: Entries) -> Self {
         Self::Entries(entries)
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Shape<L> {
-    first: LogId,
-    kind: EntryKind,
-    lengths: L,
 }
 
 /// Serializes an iterator of known length as a sequence without collecting it.
@@ -113,15 +112,14 @@ impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Entries(e) => Shape { first: e.first(), kind: e.kind(), lengths: Lengths(e) }.serialize(s),
-            Self::Shape { first, kind, lengths } => Shape { first: *first, kind: *kind, lengths }.serialize(s),
+            Self::Shape(shape) => shape.serialize(s),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let Shape { first, kind, lengths } = Shape::<Vec<u32>>::deserialize(d)?;
-        Ok(Self::Shape { first, kind, lengths })
+        Ok(Self::Shape(Box::deserialize(d)?))
     }
 }
 

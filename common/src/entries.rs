@@ -1,13 +1,13 @@
 //! Entries travel in runs. A run is to entries what `bytes::Bytes` is to bytes: cheap to clone, cheap to cut.
 //!
 //! A proposal batch becomes one [`Entries`] value, and the log, the network and the state machine all
-//! share it: cloning bumps two reference counts however many entries there are. All entries of a run
+//! share it: cloning bumps one reference count however many entries there are. All entries of a run
 //! have the same epoch and kind and consecutive counters, so one id names them all.
 
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::types::LogId;
@@ -36,12 +36,33 @@ impl EntryKind {
     }
 }
 
+/// What entries say, in one piece, and where one payload ends and the next begins: the last one ends with the data. So a
+/// payload that stands alone needs no list.
+#[derive(Debug)]
+struct Block {
+    data: Bytes,
+    cuts: Box<[u32]>,
+}
+
+impl Block {
+    /// How many payloads there are; at least one.
+    fn len(&self) -> usize {
+        self.cuts.len() + 1
+    }
+
+    /// Where payload `i` starts, which is where the one before it ends.
+    #[inline]
+    fn start(&self, i: u32) -> usize {
+        match i.checked_sub(1) {
+            None => 0,
+            Some(before) => self.cuts.get(before as usize).map_or(self.data.len(), |cut| *cut as usize),
+        }
+    }
+}
+
 /// Payloads waiting for a place in the log: one contiguous block and where each payload ends in it.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
-    data: Bytes,
-    ends: Arc<[u32]>,
-}
+pub struct Batch(Option<Arc<Block>>);
 
 impl Batch {
     /// A batch of the given payloads. See [`BatchBuilder`] to avoid the intermediate slice.
@@ -57,41 +78,57 @@ impl Batch {
     }
 
     /// A batch of one payload, which is not copied.
+    ///
+    /// # Panics
+    /// When it exceeds `u32::MAX` bytes.
     pub fn single(payload: Bytes) -> Self {
-        let end = u32::try_from(payload.len()).expect("a payload is below 4 GiB");
-        Self { data: payload, ends: Arc::from([end].as_slice()) }
+        Self::of(payload, Box::default())
+    }
+
+    fn of(data: Bytes, cuts: Box<[u32]>) -> Self {
+        assert!(u32::try_from(data.len()).is_ok(), "a batch is below 4 GiB");
+        Self(Some(Arc::new(Block { data, cuts })))
     }
 
     /// How many payloads there are.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.0.as_ref().map_or(0, |block| block.len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.0.is_none()
     }
 
     /// The payloads' bytes together.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        self.0.as_ref().map_or(0, |block| block.data.len())
     }
 }
 
 /// Collects payloads into a [`Batch`], copying each once into one block.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
-    data: BytesMut,
+    data: Vec<u8>,
     ends: Vec<u32>,
+    /// How long the last batch was, up to [`ROOM`]: the next one may be as long.
+    room: usize,
 }
+
+/// More is not set aside for a batch that may turn out small.
+const ROOM: usize = 64 << 10;
 
 impl BatchBuilder {
     /// Adds one payload.
     ///
     /// # Panics
     /// When the batch would exceed `u32::MAX` bytes.
+    #[inline]
     pub fn push(&mut self, payload: &[u8]) {
-        self.data.put_slice(payload);
+        if self.ends.is_empty() {
+            self.data.reserve_exact(self.room.max(payload.len()));
+        }
+        self.data.extend_from_slice(payload);
         self.ends.push(u32::try_from(self.data.len()).expect("a batch is below 4 GiB"));
     }
 
@@ -110,9 +147,13 @@ impl BatchBuilder {
         self.data.len()
     }
 
-    /// The batch so far; the builder is empty afterwards and keeps its room.
+    /// The batch so far; the builder is empty afterwards and makes room for another one like it.
     pub fn take(&mut self) -> Batch {
-        let batch = Batch { data: self.data.split().freeze(), ends: Arc::from(self.ends.as_slice()) };
+        let Some((_, cuts)) = self.ends.split_last() else { return Batch::default() };
+        // Without what is left of its room, which would stay in memory with it.
+        let data = std::mem::take(&mut self.data).into_boxed_slice();
+        self.room = data.len().min(ROOM);
+        let batch = Batch::of(data.into(), cuts.into());
         self.ends.clear();
         batch
     }
@@ -122,61 +163,76 @@ impl BatchBuilder {
 #[derive(Clone)]
 pub struct Entries {
     first: LogId,
-    kind: EntryKind,
-    /// Which of the block's payloads this run shows: `from..to` are positions in `ends`.
+    /// Which of the block's payloads this run shows.
     from: u32,
     to: u32,
-    data: Bytes,
-    ends: Arc<[u32]>,
+    /// How many bytes those have: what is asked of every run in every step is not looked up in the block.
+    bytes: u32,
+    kind: EntryKind,
+    block: Arc<Block>,
 }
 
 impl Entries {
     /// Gives a batch its place: its first payload gets the id `first`, the next ones follow.
     /// None for an empty batch.
     pub fn new(first: LogId, kind: EntryKind, batch: Batch) -> Option<Self> {
-        let to = u32::try_from(batch.ends.len()).ok().filter(|n| *n > 0)?;
-        Some(Self { first, kind, from: 0, to, data: batch.data, ends: batch.ends })
+        let block = batch.0?;
+        let to = u32::try_from(block.len()).ok()?;
+        Some(Self { first, from: 0, to, bytes: block.data.len() as u32, kind, block })
     }
 
     /// The no-op entry at `id`.
     pub fn noop(id: LogId) -> Self {
-        Self { first: id, kind: EntryKind::Noop, from: 0, to: 1, data: Bytes::new(), ends: Arc::from([0].as_slice()) }
+        let block = Arc::new(Block { data: Bytes::new(), cuts: Box::default() });
+        Self { first: id, from: 0, to: 1, bytes: 0, kind: EntryKind::Noop, block }
     }
 
     /// The id of the first entry.
+    #[inline]
     pub fn first(&self) -> LogId {
         self.first
     }
 
     /// The id of the last entry.
+    #[inline]
     pub fn last(&self) -> LogId {
         self.first.plus(u64::from(self.to - self.from) - 1)
     }
 
     /// The epoch (term) all entries of the run share.
+    #[inline]
     pub fn epoch(&self) -> u64 {
         self.first.epoch
     }
 
     /// What the entries are for.
+    #[inline]
     pub fn kind(&self) -> EntryKind {
         self.kind
     }
 
     /// How many entries there are; at least one.
     #[allow(clippy::len_without_is_empty)]
+    #[inline]
     pub fn len(&self) -> usize {
         (self.to - self.from) as usize
     }
 
     /// The payloads' bytes together.
+    #[inline]
     pub fn bytes(&self) -> usize {
-        self.end(self.to) - self.end(self.from)
+        self.bytes as usize
+    }
+
+    /// The payloads `from..to` of the same block, from the one with the id `first`.
+    fn part(&self, first: LogId, from: u32, to: u32) -> Self {
+        let bytes = (self.start(to) - self.start(from)) as u32;
+        Self { first, from, to, bytes, kind: self.kind, block: self.block.clone() }
     }
 
     /// The payload bytes of all entries, in one piece.
     pub fn data(&self) -> Bytes {
-        self.data.slice(self.end(self.from)..self.end(self.to))
+        self.block.data.slice(self.start(self.from)..self.start(self.to))
     }
 
     /// The payload of the `i`th entry of the run, not copied.
@@ -186,7 +242,7 @@ impl Entries {
     pub fn payload(&self, i: usize) -> &[u8] {
         assert!(i < self.len(), "entry {i} of a run of {}", self.len());
         let at = self.from + i as u32;
-        &self.data[self.end(at)..self.end(at + 1)]
+        &self.block.data[self.start(at)..self.start(at + 1)]
     }
 
     /// Every entry: its id and its payload.
@@ -196,7 +252,11 @@ impl Entries {
 
     /// The lengths of the payloads, in order: with `first`, `kind` and `data` all there is to send or store.
     pub fn lengths(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
-        (self.from..self.to).map(|i| (self.end(i + 1) - self.end(i)) as u32)
+        let mut start = self.start(self.from);
+        (self.from..self.to).map(move |i| {
+            let end = self.start(i + 1);
+            (end - std::mem::replace(&mut start, end)) as u32
+        })
     }
 
     /// The entries whose ids are greater than `after`; none left gives None. Shares the block.
@@ -209,7 +269,7 @@ impl Entries {
             return None;
         }
         let skip = (after.counter - self.first.counter + 1) as u32;
-        Some(Self { first: after.plus(1), from: self.from + skip, ..self.clone() })
+        Some(self.part(after.plus(1), self.from + skip, self.to))
     }
 
     /// The entries whose ids are at most `upto`; none gives None. Shares the block.
@@ -222,16 +282,20 @@ impl Entries {
             return None;
         }
         let keep = (upto.counter - self.first.counter + 1) as u32;
-        Some(Self { to: self.from + keep, ..self.clone() })
+        Some(self.part(self.first, self.from, self.from + keep))
     }
 
     /// The first entries of the run which together hold at most `max_bytes`, but at least one.
     #[must_use]
     pub fn limit(&self, max_bytes: usize) -> Self {
-        let start = self.end(self.from);
-        let within =
-            self.ends[self.from as usize..self.to as usize].partition_point(|end| *end as usize - start <= max_bytes);
-        Self { to: self.from + (within as u32).max(1), ..self.clone() }
+        if self.bytes() <= max_bytes {
+            return self.clone();
+        }
+        let start = self.start(self.from);
+        // Not the last one, so each of these ends with a cut.
+        let cuts = &self.block.cuts[self.from as usize..self.to as usize - 1];
+        let within = cuts.partition_point(|end| *end as usize - start <= max_bytes);
+        self.part(self.first, self.from, self.from + (within as u32).max(1))
     }
 
     /// One run from two, when `next` goes on where this one ends in the same epoch and kind: how
@@ -259,22 +323,24 @@ impl Entries {
     /// The run that `first`, `kind` and `lengths` describe, over the bytes that follow them on the wire or disk.
     /// None when the lengths do not add up to the bytes, there is none, or the ids overflow.
     pub fn from_parts(first: LogId, kind: EntryKind, lengths: &[u32], data: Bytes) -> Option<Self> {
-        let mut end = 0u32;
-        let mut ends = Vec::with_capacity(lengths.len());
-        for len in lengths {
-            end = end.checked_add(*len)?;
-            ends.push(end);
-        }
         first.counter.checked_add(lengths.len() as u64)?;
-        if ends.is_empty() || end as usize != data.len() {
+        let (_, but_last) = lengths.split_last()?;
+        let mut end = 0u32;
+        let mut cuts = Vec::with_capacity(but_last.len());
+        for len in but_last {
+            end = end.checked_add(*len)?;
+            cuts.push(end);
+        }
+        let whole = end.checked_add(lengths[but_last.len()])?;
+        if whole as usize != data.len() {
             return None;
         }
-        Self::new(first, kind, Batch { data, ends: ends.into() })
+        Self::new(first, kind, Batch::of(data, cuts.into()))
     }
 
-    /// Where payload `i` of the block starts, which is where the one before it ends.
-    fn end(&self, i: u32) -> usize {
-        if i == 0 { 0 } else { self.ends[i as usize - 1] as usize }
+    #[inline]
+    fn start(&self, i: u32) -> usize {
+        self.block.start(i)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | room | what it holds |
 //! | --- | --- |
-//! | [`types`], [`quorum`], [`membership`], [`entries`], [`log`] | the values: who, where in the log, which entries, who counts |
+//! | [`types`], [`by_node`], [`quorum`], [`membership`], [`entries`], [`log`] | the values: who, where in the log, which entries, who counts |
 //! | [`protocol`], [`status`], [`trace`] | the contract: a protocol is a value, fed inputs and drained of effects |
 //! | [`codec`] | messages as bytes: postcard header, payload beside it |
 //! | [`storage`] | write-ahead log, snapshots, hard state, over a small file-system trait |
@@ -16,6 +16,7 @@
 //! | [`check`] | histories of clients, and whether they are linearizable |
 //! | [`testbed`] | a few cores in one process, wired by hand: dialogues, property tests, examples, benchmarks |
 
+pub mod by_node;
 pub mod check;
 pub mod client;
 pub mod codec;

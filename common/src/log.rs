@@ -8,6 +8,7 @@
 //!
 //! This is memory, not storage: nothing in it says that an entry is durable.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::entries::Entries;
@@ -54,6 +55,8 @@ pub enum Read {
 pub struct LogView {
     base: LogId,
     spans: Vec<Span>,
+    /// The id of the last entry, or `base`: the spans say the same, and it is asked for in every step.
+    last: LogId,
     cache: VecDeque<Entries>,
     cache_bytes: usize,
     cache_limit: usize,
@@ -68,7 +71,7 @@ impl LogView {
     /// An empty log which starts after `base` (zero, or a snapshot's last id) and keeps at most about `cache_limit`
     /// bytes of entries that were applied.
     pub fn new(base: LogId, cache_limit: usize) -> Self {
-        Self { base, spans: Vec::new(), cache: VecDeque::new(), cache_bytes: 0, cache_limit }
+        Self { base, spans: Vec::new(), last: base, cache: VecDeque::new(), cache_bytes: 0, cache_limit }
     }
 
     /// The log that recovery found: everything in `spans` is on disk after `base`, and `tail` is its end, in memory.
@@ -80,6 +83,7 @@ impl LogView {
         assert!(spans.is_sorted_by(|a, b| a.last_id() < b.first_id()), "spans out of order");
         assert!(spans.first().is_none_or(|s| base < s.first_id()), "span before the base");
         let mut log = Self::new(base, cache_limit);
+        log.last = spans.last().map_or(base, Span::last_id);
         log.spans = spans;
         if let Some(run) = tail.last() {
             assert_eq!(run.last(), log.last(), "the tail is the log's end");
@@ -92,13 +96,15 @@ impl LogView {
     }
 
     /// The id before the log's first entry: zero, or where compaction cut it.
+    #[inline]
     pub fn base(&self) -> LogId {
         self.base
     }
 
     /// The id of the last entry, or `base` if there is none.
+    #[inline]
     pub fn last(&self) -> LogId {
-        self.spans.last().map_or(self.base, Span::last_id)
+        self.last
     }
 
     /// The spans of ids in the log, in order.
@@ -117,8 +123,13 @@ impl LogView {
     }
 
     /// Whether `id` is the base or an entry of this log.
+    #[inline]
     pub fn contains(&self, id: LogId) -> bool {
-        self.floor(id) == Some(id)
+        // Nearly all that is asked for is of the last epoch.
+        match self.spans.last() {
+            Some(s) if s.epoch == id.epoch && s.first <= id.counter => id.counter <= s.last,
+            _ => self.floor(id) == Some(id),
+        }
     }
 
     /// The greatest id of the log (or its base) that is at most `id`; None when `id` is below the base.
@@ -140,12 +151,17 @@ impl LogView {
     }
 
     /// The id of the entry that follows `id` in the log; None at the end or when `id` is not in it.
+    #[inline]
     pub fn next(&self, id: LogId) -> Option<LogId> {
         if let Some(s) = self.spans.last()
             && s.first_id() <= id
         {
             return (id < s.last_id()).then(|| id.plus(1));
         }
+        self.next_early(id)
+    }
+
+    fn next_early(&self, id: LogId) -> Option<LogId> {
         if !self.contains(id) {
             return None;
         }
@@ -154,7 +170,15 @@ impl LogView {
     }
 
     /// The id whose counter is `counter`, for logs whose counter goes on through all epochs (Raft). The base counts.
+    #[inline]
     pub fn at(&self, counter: u64) -> Option<LogId> {
+        match self.spans.last() {
+            Some(s) if s.first <= counter => (counter <= s.last).then(|| LogId::new(s.epoch, counter)),
+            _ => self.at_early(counter),
+        }
+    }
+
+    fn at_early(&self, counter: u64) -> Option<LogId> {
         if counter == self.base.counter {
             return Some(self.base);
         }
@@ -196,24 +220,27 @@ impl LogView {
     ///
     /// # Panics
     /// When it does not follow: its first id must be above the last one, and next to it within one epoch.
+    #[inline]
     pub fn append(&mut self, run: Entries) {
-        let (first, last) = (run.first(), self.last());
-        assert!(first > last && first.counter > 0, "appending {first} to a log that ends at {last}");
+        let (first, last) = (run.first(), run.last());
         match self.spans.last_mut() {
             Some(s) if s.epoch == first.epoch => {
                 assert_eq!(first.counter, s.last + 1, "a gap before {first}");
-                s.last = run.last().counter;
+                s.last = last.counter;
             }
-            _ => {
-                assert!(
-                    last.epoch != first.epoch || first.counter == last.counter + 1,
-                    "a gap between {last} and {first}"
-                );
-                self.spans.push(Span { epoch: first.epoch, first: first.counter, last: run.last().counter });
-            }
+            _ => self.begin_span(first, last),
         }
+        self.last = last;
         self.cache_bytes += weight(&run);
         self.cache.push_back(run);
+    }
+
+    #[cold]
+    fn begin_span(&mut self, first: LogId, upto: LogId) {
+        let last = self.last;
+        assert!(first > last && first.counter > 0, "appending {first} to a log that ends at {last}");
+        assert!(last.epoch != first.epoch || first.counter == last.counter + 1, "a gap between {last} and {first}");
+        self.spans.push(Span { epoch: first.epoch, first: first.counter, last: upto.counter });
     }
 
     /// Drops every entry after `id`.
@@ -228,6 +255,7 @@ impl LogView {
         {
             s.last = id.counter;
         }
+        self.last = id;
         while let Some(run) = self.cache.back()
             && run.last() > id
         {
@@ -257,6 +285,7 @@ impl LogView {
             s.first = id.counter + 1;
         }
         self.base = id;
+        self.last = self.last.max(id);
         while let Some(run) = self.cache.front()
             && run.first() <= id
         {
@@ -275,7 +304,14 @@ impl LogView {
     }
 
     /// Entries up to `applied` are no longer needed in memory: lets go of the oldest ones above the cache limit.
+    #[inline]
     pub fn release(&mut self, applied: LogId) {
+        if self.cache_bytes > self.cache_limit {
+            self.let_go(applied);
+        }
+    }
+
+    fn let_go(&mut self, applied: LogId) {
         while self.cache_bytes > self.cache_limit
             && let Some(run) = self.cache.front()
             && run.last() <= applied
@@ -299,10 +335,8 @@ impl LogView {
         let Some(next) = self.next(after) else {
             return if after == self.last() { Read::End } else { Read::Unknown };
         };
-        let i = self.place(next);
-        let Some(first) = self.cache.get(i).filter(|run| run.first() <= next).and_then(|run| run.after(after)) else {
-            return Read::OnDisk;
-        };
+        let Some(i) = self.holding(next) else { return Read::OnDisk };
+        let Some(first) = self.cache[i].after(after) else { return Read::OnDisk };
         let first = first.limit(max_bytes);
         let whole = self.cache[i].last() == first.last();
         let mut end = i + 1;
@@ -324,29 +358,56 @@ impl LogView {
 
     /// The runs in memory with ids above `after` and at most `upto`, cut to fit; for applying what was committed.
     /// None when some of them are no longer in memory.
-    pub fn cached(&self, after: LogId, upto: LogId) -> Option<Vec<Entries>> {
-        let Some(next) = self.next(after).filter(|n| *n <= upto) else {
-            return self.contains(after).then(Vec::new);
+    pub fn runs(&self, after: LogId, upto: LogId) -> Option<Runs<'_>> {
+        let at = match self.next(after) {
+            Some(next) if next <= upto => self.holding(next)?,
+            _ if self.contains(after) => self.cache.len(),
+            _ => return None,
         };
-        let i = self.place(next);
-        if self.cache.get(i).is_none_or(|run| run.first() > next) {
-            return None;
-        }
-        if let Some(run) = self.cache.get(i).filter(|run| run.first() == next && run.last() == upto) {
-            // One batch, as it was proposed: nearly always.
-            return Some(vec![run.clone()]);
-        }
-        let runs = self.cache.range(i..).take_while(|run| run.first() <= upto);
-        let whole = |run: &Entries| run.first() > after && run.last() <= upto;
-        Some(runs.filter_map(|run| if whole(run) { Some(run.clone()) } else { run.after(after)?.upto(upto) }).collect())
+        Some(Runs { cache: &self.cache, at, after, upto })
     }
 
-    /// Which run in memory is the first that does not end before `next`.
-    fn place(&self, next: LogId) -> usize {
+    /// The same, as a list.
+    pub fn cached(&self, after: LogId, upto: LogId) -> Option<Vec<Entries>> {
+        Some(self.runs(after, upto)?.map(Cow::into_owned).collect())
+    }
+
+    /// Which run in memory has this entry of the log.
+    fn holding(&self, id: LogId) -> Option<usize> {
         const NEAR: usize = 4;
         // Nearly all that is asked for is at the end.
-        let after = self.cache.iter().rev().take(NEAR).take_while(|run| run.last() >= next).count();
-        if after < NEAR { self.cache.len() - after } else { self.cache.partition_point(|run| run.last() < next) }
+        let end = self.cache.len();
+        for at in (end.saturating_sub(NEAR)..end).rev() {
+            let run = self.cache.get(at)?;
+            if run.first() <= id {
+                return (run.last() >= id).then_some(at);
+            }
+        }
+        let at = self.cache.partition_point(|run| run.last() < id);
+        self.cache.get(at).filter(|run| run.first() <= id).map(|_| at)
+    }
+}
+
+/// What [`LogView::runs`] found: whole runs as they stand in the log, and parts of the first and the last.
+#[derive(Debug)]
+pub struct Runs<'a> {
+    cache: &'a VecDeque<Entries>,
+    at: usize,
+    after: LogId,
+    upto: LogId,
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = Cow<'a, Entries>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Cow<'a, Entries>> {
+        let run = self.cache.get(self.at).filter(|run| run.first() <= self.upto)?;
+        self.at += 1;
+        if run.first() > self.after && run.last() <= self.upto {
+            return Some(Cow::Borrowed(run));
+        }
+        run.after(self.after)?.upto(self.upto).map(Cow::Owned)
     }
 }
 

@@ -8,7 +8,7 @@
 mod list;
 pub mod sources;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 pub use list::LIST;
@@ -18,15 +18,19 @@ type Count = (&'static str, u64);
 thread_local! {
     /// By the name's address, which is faster to compare than its text; one name may have several.
     static RECORDER: RefCell<Option<BTreeMap<(usize, usize), Count>>> = const { RefCell::new(None) };
+    /// Whether there is one. It is all that is looked at elsewhere, and without a destructor it is looked at in one move.
+    static RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Starts recording on this thread, from nothing.
 pub fn start() {
     RECORDER.set(Some(BTreeMap::new()));
+    RECORDING.set(true);
 }
 
 /// Ends recording on this thread: how often each mark was hit.
 pub fn take() -> BTreeMap<&'static str, u64> {
+    RECORDING.set(false);
     let mut counts = BTreeMap::new();
     for (name, n) in RECORDER.take().unwrap_or_default().into_values() {
         *counts.entry(name).or_default() += n;
@@ -35,7 +39,15 @@ pub fn take() -> BTreeMap<&'static str, u64> {
 }
 
 /// Counts a mark, if this thread records.
+#[inline]
 pub fn hit(name: &'static str) {
+    if RECORDING.get() {
+        count(name);
+    }
+}
+
+#[cold]
+fn count(name: &'static str) {
     RECORDER.with_borrow_mut(|recorder| {
         if let Some(counts) = recorder {
             counts.entry((name.as_ptr() as usize, name.len())).or_insert((name, 0)).1 += 1;

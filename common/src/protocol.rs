@@ -456,17 +456,20 @@ impl<P: Protocol> Effects<P> {
     }
 
     /// Adds an effect.
+    #[inline]
     pub fn push(&mut self, effect: Effect<P>) {
         self.list.push(effect);
     }
 
     /// Adds a [`Effect::Send`].
+    #[inline]
     pub fn send(&mut self, to: NodeId, message: P::Message) {
         self.list.push(Effect::Send { to, message });
     }
 
     /// Adds a trace event, if tracing is on; otherwise `body` is not even called. `anchor` names the room and rule in our
     /// code, `paper` the section or figure it comes from.
+    #[inline]
     pub fn trace(&mut self, anchor: &'static str, paper: &'static str, body: impl FnOnce() -> TraceBody) {
         self.mark(anchor);
         if self.tracing {
@@ -476,11 +479,13 @@ impl<P: Protocol> Effects<P> {
 
     /// Counts a branch that was taken, `crate/room#function` or `crate/room#function.branch`; see [`mark`](mod@crate::mark).
     #[allow(clippy::unused_self, reason = "an effect: cores reach the recorder through the buffer only")]
+    #[inline]
     pub fn mark(&mut self, name: &'static str) {
         crate::mark::hit(name);
     }
 
     /// Takes all effects in order, leaving the buffer's room for reuse.
+    #[inline]
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect<P>> {
         self.list.drain(..)
     }
@@ -491,6 +496,7 @@ impl<P: Protocol> Effects<P> {
     }
 
     /// The effects not yet drained.
+    #[inline]
     pub fn as_slice(&self) -> &[Effect<P>] {
         &self.list
     }

@@ -1,5 +1,6 @@
 //! The small values both protocols are made of: who a node is, where an entry stands, and when.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ impl fmt::Display for NodeId {
 /// Raft reads it as `(term, index)`: the index goes on counting through all terms, from 1. ZAB reads
 /// it as a `zxid`, `(epoch, counter)`: the counter starts again at 1 in each epoch. In both the
 /// order of a log is the lexicographic order of its ids, which is what `Ord` gives here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogId {
     /// Raft: term. ZAB: epoch.
     pub epoch: u64,
@@ -41,6 +42,59 @@ impl LogId {
     #[must_use]
     pub const fn plus(self, n: u64) -> Self {
         Self { epoch: self.epoch, counter: self.counter + n }
+    }
+}
+
+/// As one number: cores compare ids many times in a step, and two words are compared at once with fewer branches than one
+/// after the other.
+impl LogId {
+    #[inline]
+    const fn number(self) -> u128 {
+        (self.epoch as u128) << 64 | self.counter as u128
+    }
+}
+
+impl Ord for LogId {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number().cmp(&other.number())
+    }
+
+    #[inline]
+    fn max(self, other: Self) -> Self {
+        if other.number() >= self.number() { other } else { self }
+    }
+
+    #[inline]
+    fn min(self, other: Self) -> Self {
+        if other.number() < self.number() { other } else { self }
+    }
+}
+
+impl PartialOrd for LogId {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+
+    #[inline]
+    fn lt(&self, other: &Self) -> bool {
+        self.number() < other.number()
+    }
+
+    #[inline]
+    fn le(&self, other: &Self) -> bool {
+        self.number() <= other.number()
+    }
+
+    #[inline]
+    fn gt(&self, other: &Self) -> bool {
+        self.number() > other.number()
+    }
+
+    #[inline]
+    fn ge(&self, other: &Self) -> bool {
+        self.number() >= other.number()
     }
 }
 

@@ -69,12 +69,13 @@ impl Raft {
     }
 
     /// Appends to the leader's own log (it never does anything else to it: Leader Append-Only, section 5.3) and sends it on.
+    #[inline]
     pub(crate) fn append_own(&mut self, run: &Entries, fx: &mut Effects<Self>) {
         let (prev, say) = (self.log.last(), self.say());
         trace_log(fx, "raft/broadcast#append_own", "Raft fig. 2 Leaders", "append", run.last(), run.len() as u64);
-        self.log.append(run.clone());
         fx.push(Effect::Append(run.clone()));
         self.adopt(run, fx);
+        self.log.append(run.clone());
         if mutant!("R36") {
             self.durable = run.last();
             self.try_commit(fx);
@@ -125,6 +126,7 @@ impl Raft {
     }
 
     /// AppendEntries from the leader of this term, which this node follows.
+    #[inline]
     pub(crate) fn on_append_entries(
         &mut self,
         from: NodeId,
@@ -145,7 +147,7 @@ impl Raft {
         let run = match entries {
             None => None,
             Some(Payload::Entries(run)) => Some(run),
-            Some(Payload::Shape { .. }) => return disconnect(from, "entries without their bytes", fx),
+            Some(Payload::Shape(_)) => return disconnect(from, "entries without their bytes", fx),
         };
         let fits = |run: &Entries| {
             run.first().counter.checked_sub(1) == Some(prev.counter)
@@ -189,6 +191,7 @@ impl Raft {
 
     /// Adds what the log lacks of `run`, which follows `prev`, an entry of the log. Removes entries only if one of the run's
     /// has another term at the same index (figure 2, AppendEntries 3 and 4).
+    #[inline]
     fn merge(&mut self, prev: LogId, run: Entries, fx: &mut Effects<Self>) -> Result<(), &'static str> {
         let new = if prev == self.log.last() {
             run
@@ -220,12 +223,12 @@ impl Raft {
             return Err("terms go back in the entries");
         }
         trace_log(fx, "raft/broadcast#merge", "Raft fig. 2 AppendEntries 4", "append", new.last(), new.len() as u64);
-        self.log.append(new.clone());
         if mutant!("R09") {
             self.durable = new.last();
         }
         fx.push(Effect::Append(new.clone()));
         self.adopt(&new, fx);
+        self.log.append(new);
         Ok(())
     }
 
@@ -238,7 +241,7 @@ impl Raft {
         if mutant!("R15") && prev == base && base > LogId::ZERO {
             return false;
         }
-        prev.counter < base.counter || self.log.at(prev.counter) == Some(prev)
+        prev == self.log.last() || prev.counter < base.counter || self.log.at(prev.counter) == Some(prev)
     }
 
     /// Answers the leader, if an answer is due and nothing forbids it: the term must be durable, and of the entries only
@@ -338,12 +341,16 @@ impl Raft {
             Progress::Replicate | Progress::Snapshot(_) => {}
         }
         if grown {
-            self.try_commit(fx);
+            // What is committed already cannot commit more.
+            if id.counter > self.committed.counter {
+                self.try_commit(fx);
+            }
             self.tell_heir(fx);
         }
         // What was committed may have changed who the peers are, or ended this office.
         if let State::Leader(leader) = &self.state
             && let Some(at) = leader.position(from)
+            && leader.peers[at].sent < self.log.last()
         {
             self.pump(at, fx);
         }
@@ -367,6 +374,7 @@ impl Raft {
 
     /// "If there exists an N such that N > commitIndex, a majority of matchIndex[i] >= N, and log[N].term == currentTerm: set
     /// commitIndex = N" (figure 2). The terms of older entries make no difference: they commit with the first own one.
+    #[inline]
     fn try_commit(&mut self, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
         let (me, durable) = (self.id, self.durable.counter);
@@ -427,6 +435,7 @@ pub(crate) fn disconnect(peer: NodeId, reason: &'static str, fx: &mut Effects<Ra
     fx.push(Effect::Disconnect { peer, reason });
 }
 
+#[inline]
 pub(crate) fn trace_log(
     fx: &mut Effects<Raft>,
     anchor: &'static str,

@@ -52,6 +52,7 @@ impl Votes {
 
 impl Raft {
     /// A new random time-out from now.
+    #[inline]
     pub(crate) fn reset_election_timer(&mut self) {
         let (low, high) = (self.config.election_timeout_ms * 1000, self.config.election_timeout_max_ms * 1000);
         let due = self.now.after(Micros(self.rng.between(low, high)));
@@ -318,6 +319,7 @@ impl Raft {
     }
 
     /// A leader's message: whether it is to be followed. Afterwards this node follows it.
+    #[inline]
     pub(crate) fn accept_leader(&mut self, from: NodeId, term: u64, fx: &mut Effects<Self>) -> bool {
         if term < self.hard.term && !mutant!("R33") {
             fx.mark("raft/election#accept_leader.earlier_term");
@@ -328,28 +330,40 @@ impl Raft {
             }
             return false;
         }
-        let reason = match &self.state {
-            _ if term > self.hard.term => None,
-            State::Leader(_) => Some("two leaders in one term"),
-            State::Follower(f) if f.leader.is_some_and(|l| l != from) => Some("two leaders in one term"),
-            _ => None,
-        };
-        if let Some(reason) = reason {
-            fx.push(Effect::Disconnect { peer: from, reason });
-            return false;
-        }
-        if !matches!(&self.state, State::Follower(f) if f.leader == Some(from) && term == self.hard.term) {
-            self.become_follower(term, Some(from), fx);
-            if let priority @ 0..100 = self.config.priority {
-                fx.send(from, Message::Priority { term, priority });
+        match &mut self.state {
+            // As nearly always.
+            State::Follower(f) if f.leader == Some(from) && term == self.hard.term => f.heard = self.now,
+            _ => {
+                if !self.takes_leader(from, term, fx) {
+                    return false;
+                }
             }
-        }
-        if let State::Follower(f) = &mut self.state {
-            f.heard = self.now;
         }
         self.waited = 0;
         self.promise();
         self.reset_election_timer();
+        true
+    }
+
+    /// Somebody else leads than this node knew of, unless that cannot be.
+    fn takes_leader(&mut self, from: NodeId, term: u64, fx: &mut Effects<Self>) -> bool {
+        let two = match &self.state {
+            _ if term > self.hard.term => false,
+            State::Leader(_) => true,
+            State::Follower(f) => f.leader.is_some_and(|l| l != from),
+            _ => false,
+        };
+        if two {
+            fx.push(Effect::Disconnect { peer: from, reason: "two leaders in one term" });
+            return false;
+        }
+        self.become_follower(term, Some(from), fx);
+        if let priority @ 0..100 = self.config.priority {
+            fx.send(from, Message::Priority { term, priority });
+        }
+        if let State::Follower(f) = &mut self.state {
+            f.heard = self.now;
+        }
         true
     }
 

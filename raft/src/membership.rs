@@ -183,6 +183,7 @@ impl Peer {
     }
 
     /// Sends AppendEntries: `entries` follow `sent`; none makes a heartbeat or probe.
+    #[inline]
     pub(crate) fn append(&mut self, say: Say, entries: Option<Entries>, fx: &mut Effects<Raft>) {
         let prev = match self.progress {
             // What follows `sent` is in the snapshot: only ask whether it is still there.
@@ -208,6 +209,7 @@ impl Peer {
     }
 
     /// Everything up to `matched` is durable there: opens the window, and ends a catch-up that has come so far.
+    #[inline]
     pub(crate) fn acknowledged(&mut self, matched: LogId, now: Micros) {
         self.matched = matched;
         self.sent = self.sent.max(matched);

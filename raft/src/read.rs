@@ -180,10 +180,14 @@ impl Raft {
 
     /// Lets go of the reads whose round is confirmed and whose index is committed; begins the next round if some wait for
     /// it and none is under way.
+    #[inline]
     pub(crate) fn release_reads(&mut self, fx: &mut Effects<Self>) {
-        if self.reads.waiting.is_empty() || !matches!(self.state, State::Leader(_)) {
-            return;
+        if !self.reads.waiting.is_empty() && matches!(self.state, State::Leader(_)) {
+            self.release_waiting(fx);
         }
+    }
+
+    fn release_waiting(&mut self, fx: &mut Effects<Self>) {
         let mut confirmed = self.confirmed_round();
         let newest = self.reads.waiting.back().map_or(0, |w| w.round);
         if newest > self.reads.round && confirmed == self.reads.round {

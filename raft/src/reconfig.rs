@@ -110,10 +110,14 @@ impl Raft {
     }
 
     /// A run was appended to the log: what it says about members is in force at once.
+    #[inline]
     pub(crate) fn adopt(&mut self, run: &Entries, fx: &mut Effects<Self>) {
-        if !self.members.read(run) {
-            return;
+        if self.members.read(run) {
+            self.adopt_members(fx);
         }
+    }
+
+    fn adopt_members(&mut self, fx: &mut Effects<Self>) {
         let text = self.members.now().to_string();
         fx.trace("raft/reconfig#adopt", "Raft 6; thesis 4.1", || TraceBody::Note {
             key: "members",
@@ -138,11 +142,17 @@ impl Raft {
     }
 
     /// This leader has committed something, perhaps a membership, or need not wait any more with leaving a joint one.
+    #[inline]
     pub(crate) fn members_committed(&mut self, fx: &mut Effects<Self>) {
-        let State::Leader(leader) = &self.state else { return };
-        if self.members.at() > self.committed || self.committed < leader.noop {
-            return;
+        if let State::Leader(leader) = &self.state
+            && self.members.at() <= self.committed
+            && self.committed >= leader.noop
+        {
+            self.go_on_with_members(fx);
         }
+    }
+
+    fn go_on_with_members(&mut self, fx: &mut Effects<Self>) {
         let configuration = &self.members.now().configuration;
         if configuration.is_joint() && configuration.auto_leave() {
             if self.handing_over().is_some() && !mutant!("R77") {

@@ -105,7 +105,14 @@ impl Raft {
     }
 
     /// Sends TimeoutNow as soon as the target has the whole log.
+    #[inline]
     pub(crate) fn tell_heir(&mut self, fx: &mut Effects<Self>) {
+        if self.handover.is_some() {
+            self.tell_heir_if_level(fx);
+        }
+    }
+
+    fn tell_heir_if_level(&mut self, fx: &mut Effects<Self>) {
         let State::Leader(leader) = &self.state else { return };
         let Some(handover) = self.handover.as_mut().filter(|h| !h.told) else { return };
         let level = leader.find(handover.to).is_some_and(|p| p.matched == self.log.last());

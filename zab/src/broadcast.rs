@@ -34,6 +34,7 @@ pub(crate) fn next_zxid(last: Zxid, epoch: u64, n: usize, counter_max: u32) -> O
 }
 
 impl Learner {
+    #[inline]
     pub(crate) fn send_proposal(&mut self, id: NodeId, run: &Entries, fx: &mut Fx) {
         let weight = weight(run);
         self.sent = run.last();
@@ -84,6 +85,7 @@ impl Leading {
     }
 
     /// Appends a run to the log, and sends it to every follower.
+    #[inline]
     pub(crate) fn broadcast(&mut self, me: &mut Local, run: Entries, fx: &mut Fx) -> Outcome {
         let weight = weight(&run);
         self.outstanding.push_back((run.last(), weight));
@@ -91,7 +93,7 @@ impl Leading {
         self.unsynced.push_back((run.last(), weight));
         self.unsynced_bytes += weight;
         let mut overflow = false;
-        for (id, l) in &mut self.learners {
+        for (id, l) in self.learners.iter_mut() {
             // To everyone who was sent NEWLEADER, not only to those who acknowledged it (Zab's note 1).
             if mutant!("Z01") && l.progress != Progress::Synced {
                 continue;
@@ -100,7 +102,7 @@ impl Leading {
                 if l.progress == Progress::NewLeader {
                     fx.mark("zab/broadcast#propose.before_its_ack");
                 }
-                l.send_proposal(*id, &run, fx);
+                l.send_proposal(id, &run, fx);
                 overflow |= l.queue_full(me.config.queue_max_bytes);
             }
         }
@@ -116,7 +118,7 @@ impl Leading {
         }
         let max = me.config.queue_max_bytes;
         let full = self.learners.iter().filter(|(_, l)| l.queue_full(max));
-        let full: Vec<NodeId> = full.map(|(id, _)| *id).collect();
+        let full: Vec<NodeId> = full.map(|(id, _)| id).collect();
         for id in full {
             fx.mark("zab/broadcast#shed.queue_full");
             self.drop_learner(me, id);
@@ -126,9 +128,10 @@ impl Leading {
     }
 
     /// ACK, of NEWLEADER or of proposals.
+    #[inline]
     pub(crate) fn on_ack(&mut self, me: &mut Local, from: NodeId, zxid: Zxid, fx: &mut Fx) -> Outcome {
         let epoch = self.epoch;
-        let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(from) else { return Ok(()) };
         if l.progress == Progress::NewLeader && zxid == Zxid::new(epoch, 0) {
             return self.on_new_leader_ack(me, from, fx);
         }
@@ -159,7 +162,7 @@ impl Leading {
         let (id, durable) = (me.id, if mutant!("Z32") { me.log.last() } else { me.durable });
         let reached = me
             .members
-            .reached(|v| if v == id { durable } else { self.learners.get(&v).map_or(Zxid::ZERO, |l| l.acked) });
+            .reached(|v| if v == id { durable } else { self.learners.get(v).map_or(Zxid::ZERO, |l| l.acked) });
         if !self.established() || reached <= me.committed || self.relays.is_some() {
             return Ok(());
         }
@@ -175,10 +178,10 @@ impl Leading {
             self.outstanding.pop_front();
         }
         let mut observers = false;
-        for (id, l) in &self.learners {
+        for (id, l) in self.learners.iter() {
             if l.live() && l.member == Member::Voter {
                 // Never beyond what this learner was sent: its stream is the log itself.
-                fx.send(*id, Message::Commit { attempt: l.info.attempt, zxid: reached.min(l.sent) });
+                fx.send(id, Message::Commit { attempt: l.info.attempt, zxid: reached.min(l.sent) });
             }
             observers |= l.member == Member::Observer;
         }
@@ -203,7 +206,7 @@ impl Leading {
             let limit = if l.progress == Progress::Synced { me.config.sync_limit() } else { me.config.init_limit() };
             me.now.since(l.heard_at) >= limit
         };
-        let silent: Vec<NodeId> = self.learners.iter().filter(|(_, l)| silent(l)).map(|(id, _)| *id).collect();
+        let silent: Vec<NodeId> = self.learners.iter().filter(|(_, l)| silent(l)).map(|(id, _)| id).collect();
         for id in silent {
             fx.mark("zab/broadcast#on_tick.silent");
             self.drop_learner(me, id);
@@ -218,9 +221,9 @@ impl Leading {
     pub(crate) fn ping(&mut self, now: Micros, fx: &mut Fx) {
         self.ping_round += 1;
         let (round, round_trip_us) = (self.ping_round, self.round_trip().map_or(0, |rt| rt.0));
-        for (id, l) in &mut self.learners {
+        for (id, l) in self.learners.iter_mut() {
             l.probe.get_or_insert((round, now));
-            fx.send(*id, Message::Ping { attempt: l.info.attempt, round, round_trip_us });
+            fx.send(id, Message::Ping { attempt: l.info.attempt, round, round_trip_us });
         }
     }
 
@@ -232,15 +235,15 @@ impl Leading {
     /// What an operator sees of each voter and each connected observer.
     pub(crate) fn peers(&self, me: &Local) -> Vec<PeerStatus> {
         if self.relays.is_some() {
-            return self.learners.keys().map(|id| self.peer(me, *id)).collect();
+            return self.learners.ids().map(|id| self.peer(me, id)).collect();
         }
-        let observers = self.learners.keys().copied().filter(|id| !me.members.votes(*id));
+        let observers = self.learners.ids().filter(|id| !me.members.votes(*id));
         me.members.others(me.id).chain(observers).map(|id| self.peer(me, id)).collect()
     }
 
     fn peer(&self, me: &Local, id: NodeId) -> PeerStatus {
         let member = me.members.member(id);
-        let Some(l) = self.learners.get(&id) else {
+        let Some(l) = self.learners.get(id) else {
             return PeerStatus {
                 id,
                 member,
@@ -280,6 +283,7 @@ impl Leading {
 }
 
 impl Following {
+    #[inline]
     pub(crate) fn on_proposal(&mut self, me: &mut Local, run: Entries, fx: &mut Fx) -> Outcome {
         if self.stage != Stage::Broadcast {
             return self.on_early_entries(me, run, fx);
@@ -299,6 +303,7 @@ impl Following {
     }
 
     /// R7: one cumulative ACK for everything one fsync covered, never before it.
+    #[inline]
     pub(crate) fn on_durable(&mut self, me: &mut Local, fx: &mut Fx) {
         if !self.voter {
             self.report(me, 0, fx);
@@ -309,6 +314,7 @@ impl Following {
     }
 
     /// COMMIT: cumulative. It may come before this node's own fsync.
+    #[inline]
     pub(crate) fn on_commit(&mut self, me: &mut Local, zxid: Zxid, fx: &mut Fx) -> Outcome {
         if self.stage != Stage::Broadcast {
             return self.on_early_commit(me, zxid, fx);

@@ -6,13 +6,14 @@
 //!
 //! A role ends by an error: its handlers return [`Outcome`], and [`GiveUp`] sends the node back to the election.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
-use common::entries::Entries;
+use common::by_node::ByNode;
+use common::entries::{Batch, Entries};
 use common::log::LogView;
-use common::membership::{Members, Membership};
-use common::protocol::{Boot, Effect, Effects, Input, Leadership, Protocol, Refusal};
+use common::membership::{MemberChange, Members, Membership};
+use common::protocol::{Boot, Chunk, Effect, Effects, Input, Leadership, Protocol, Refusal};
 use common::rng::Rng;
 use common::status::Status;
 use common::trace::TraceBody;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::election::Looking;
-use crate::invariants::{EVERY, guard, guard_marks};
+use crate::invariants::{EVERY, guard, marks_hold};
 use crate::mend::marked;
 use crate::message::{Hex, Info, Message, NodeState, Notification, Vote, Zxid};
 use crate::reconfig::may_vote;
@@ -95,7 +96,7 @@ pub(crate) struct Local {
     pub(crate) snapshot: Zxid,
     pub(crate) committed: Zxid,
     pub(crate) applied: Zxid,
-    pub(crate) sessions: BTreeMap<NodeId, Session>,
+    pub(crate) sessions: ByNode<Session>,
     /// What this node says of itself; its round is `logicalclock`.
     pub(crate) note: Notification,
     /// The highest acceptedEpoch seen anywhere: a leader's new epoch is above it.
@@ -156,6 +157,7 @@ impl Local {
         Vote { peer_epoch: self.hard.current_epoch, zxid: self.log.last(), votes, leader: self.id }
     }
 
+    #[inline]
     pub(crate) fn append(&mut self, run: Entries, fx: &mut Fx) {
         let (at, n) = (run.last(), run.len() as u64);
         self.log.append(run.clone());
@@ -189,6 +191,7 @@ impl Local {
         });
     }
 
+    #[inline]
     pub(crate) fn commit(&mut self, upto: Zxid, fx: &mut Fx) {
         if upto <= self.committed {
             return;
@@ -229,16 +232,16 @@ impl Local {
     }
 
     pub(crate) fn connected(&self, peer: NodeId) -> bool {
-        self.sessions.get(&peer).is_some_and(|s| !s.closing)
+        self.sessions.get(peer).is_some_and(|s| !s.closing)
     }
 
     /// The last notification of a connected voter.
     pub(crate) fn heard(&self, voter: NodeId) -> Option<&Notification> {
-        self.sessions.get(&voter).filter(|s| !s.closing).and_then(|s| s.heard.as_ref())
+        self.sessions.get(voter).filter(|s| !s.closing).and_then(|s| s.heard.as_ref())
     }
 
     pub(crate) fn disconnect(&mut self, peer: NodeId, reason: &'static str, fx: &mut Fx) {
-        if let Some(s) = self.sessions.get_mut(&peer)
+        if let Some(s) = self.sessions.get_mut(peer)
             && !s.closing
         {
             s.closing = true;
@@ -250,18 +253,18 @@ impl Local {
 
     /// Tells every connected peer what this node is now.
     pub(crate) fn announce(&self, fx: &mut Fx) {
-        for (peer, session) in &self.sessions {
+        for (peer, session) in self.sessions.iter() {
             if !session.closing {
-                fx.send(*peer, Message::Notification(self.note));
+                fx.send(peer, Message::Notification(self.note));
             }
         }
     }
 
     /// The same, only to those in election.
     pub(crate) fn announce_to_looking(&self, fx: &mut Fx) {
-        for (peer, session) in &self.sessions {
+        for (peer, session) in self.sessions.iter() {
             if !session.closing && session.heard.is_some_and(|n| n.state == NodeState::Looking) {
-                fx.send(*peer, Message::Notification(self.note));
+                fx.send(peer, Message::Notification(self.note));
             }
         }
     }
@@ -295,86 +298,81 @@ impl Zab {
         }
     }
 
-    fn dispatch(&mut self, input: Input<Message>, fx: &mut Fx) -> Outcome {
-        match input {
-            Input::Tick => self.on_tick(fx),
-            // Who votes is in the ensemble's own list, whatever a peer says of itself.
-            Input::PeerUp { peer, .. } => self.on_peer_up(peer, fx),
-            Input::PeerDown { peer } => self.on_peer_down(peer, fx),
-            Input::Message { from, message } => self.on_message(from, message, fx),
-            Input::Propose { batch } => {
-                if let State::Leading(l) = &mut self.state {
-                    return l.propose(&mut self.me, batch, fx);
-                }
-                fx.push(Effect::Refused(Refusal::NotLeader { leader: self.leader() }));
-                Ok(())
-            }
-            Input::ReadBarrier { id, trust } => {
-                self.on_read(id, trust, fx);
-                Ok(())
-            }
-            Input::Transfer { id, to } => {
-                if let State::Leading(l) = &mut self.state {
-                    return l.transfer(&mut self.me, id, to, fx);
-                }
-                let no = Refusal::NotLeader { leader: self.leader() };
-                fx.push(Effect::TransferAnswer { id, answer: Err(no) });
-                Ok(())
-            }
-            Input::Change { id, changes } => {
-                if let State::Leading(l) = &mut self.state {
-                    return l.change(&mut self.me, id, &changes, fx);
-                }
-                let no = Refusal::NotLeader { leader: self.leader() };
-                fx.push(Effect::ChangeAnswer { id, answer: Err(Some(no)) });
-                Ok(())
-            }
-            Input::Durable { upto } => {
-                self.me.on_durable(upto);
-                self.on_disk(fx)
-            }
-            Input::HardSaved => {
-                self.me.saved = self.me.saves.pop_front().unwrap_or(self.me.saved);
-                self.on_disk(fx)
-            }
-            Input::Applied { upto } => {
-                self.me.on_applied(upto);
-                Ok(())
-            }
-            Input::Compacted { snapshot, base } => {
-                self.me.on_compacted(snapshot, base);
-                Ok(())
-            }
-            Input::Fetched { peer, after, entries } => {
-                self.me.fetching.remove(&peer);
-                match &mut self.state {
-                    State::Leading(l) => l.on_fetched(&mut self.me, peer, after, entries, fx),
-                    State::Following(f) => match &mut f.relay {
-                        Some(relay) => relay.on_fetched(&mut self.me, peer, after, entries, fx),
-                        None => Ok(()),
-                    },
-                    State::Looking(_) => Ok(()),
-                }
-            }
-            Input::SnapshotRead { peer, chunk } => {
-                self.me.reading.remove(&peer);
-                match &mut self.state {
-                    State::Leading(l) => l.on_snapshot_read(&mut self.me, peer, chunk, fx),
-                    State::Following(f) => match &mut f.relay {
-                        Some(relay) => relay.on_snapshot_read(&mut self.me, peer, chunk, fx),
-                        None => Ok(()),
-                    },
-                    State::Looking(_) => Ok(()),
-                }
-            }
-            Input::SnapshotWritten { snapshot, .. } => {
-                self.on_snapshot_written(snapshot, fx);
-                Ok(())
-            }
-            Input::SnapshotInstalled { snapshot, membership } => {
-                self.on_snapshot_installed(snapshot, membership.map(|m| *m), fx)
-            }
-            Input::SnapshotRefused { .. } => self.on_snapshot_refused(fx),
+    fn on_propose(&mut self, batch: Batch, fx: &mut Fx) -> Outcome {
+        if let State::Leading(l) = &mut self.state {
+            return l.propose(&mut self.me, batch, fx);
+        }
+        fx.push(Effect::Refused(Refusal::NotLeader { leader: self.leader() }));
+        Ok(())
+    }
+
+    fn on_transfer(&mut self, id: u64, to: Option<NodeId>, fx: &mut Fx) -> Outcome {
+        if let State::Leading(l) = &mut self.state {
+            return l.transfer(&mut self.me, id, to, fx);
+        }
+        let no = Refusal::NotLeader { leader: self.leader() };
+        fx.push(Effect::TransferAnswer { id, answer: Err(no) });
+        Ok(())
+    }
+
+    fn on_change(&mut self, id: u64, changes: &[MemberChange], fx: &mut Fx) -> Outcome {
+        if let State::Leading(l) = &mut self.state {
+            return l.change(&mut self.me, id, changes, fx);
+        }
+        let no = Refusal::NotLeader { leader: self.leader() };
+        fx.push(Effect::ChangeAnswer { id, answer: Err(Some(no)) });
+        Ok(())
+    }
+
+    fn on_fetched(&mut self, peer: NodeId, after: Zxid, entries: Option<Entries>, fx: &mut Fx) -> Outcome {
+        self.me.fetching.remove(&peer);
+        match &mut self.state {
+            State::Leading(l) => l.on_fetched(&mut self.me, peer, after, entries, fx),
+            State::Following(f) => match &mut f.relay {
+                Some(relay) => relay.on_fetched(&mut self.me, peer, after, entries, fx),
+                None => Ok(()),
+            },
+            State::Looking(_) => Ok(()),
+        }
+    }
+
+    fn on_snapshot_read(&mut self, peer: NodeId, chunk: Option<Chunk>, fx: &mut Fx) -> Outcome {
+        self.me.reading.remove(&peer);
+        match &mut self.state {
+            State::Leading(l) => l.on_snapshot_read(&mut self.me, peer, chunk, fx),
+            State::Following(f) => match &mut f.relay {
+                Some(relay) => relay.on_snapshot_read(&mut self.me, peer, chunk, fx),
+                None => Ok(()),
+            },
+            State::Looking(_) => Ok(()),
+        }
+    }
+
+    /// Whether this node is in a state to go on from.
+    fn may_go_on(&mut self, fx: &mut Fx) -> bool {
+        if self.me.halted {
+            return false;
+        }
+        // R11: a promise must not be behind what was acknowledged under it (ZOOKEEPER-2307).
+        if self.me.hard.accepted_epoch < self.me.hard.current_epoch {
+            let Hard { accepted_epoch, current_epoch, .. } = self.me.hard;
+            self.me.halt(format!("acceptedEpoch {accepted_epoch} is below currentEpoch {current_epoch}"), fx);
+        }
+        if mutant!("Z27") && self.me.note.round == 1 && self.me.log.last().epoch > self.me.hard.current_epoch {
+            self.me.halt("the log has entries of a later epoch than currentEpoch".into(), fx);
+        }
+        !self.me.halted
+    }
+
+    /// Whether it is as it must be.
+    fn look_at_itself(&mut self, before: usize, fx: &mut Fx) {
+        // With a seeded bug the node goes on, so that the oracles have to find it.
+        if let Err(rule) = guard(self)
+            && mutant::active().is_none()
+        {
+            // What this step wanted may be wrong: none of it leaves the node.
+            fx.truncate(before);
+            self.me.halt(format!("a rule of the protocol does not hold: {rule}"), fx);
         }
     }
 
@@ -403,7 +401,7 @@ impl Zab {
 
     fn on_peer_up(&mut self, peer: NodeId, fx: &mut Fx) -> Outcome {
         // A session replaces the one before it, even if its end was not reported.
-        let lost = if self.me.sessions.contains_key(&peer) { self.on_peer_down(peer, fx) } else { Ok(()) };
+        let lost = if self.me.sessions.contains(peer) { self.on_peer_down(peer, fx) } else { Ok(()) };
         if peer == self.me.id {
             return lost;
         }
@@ -414,7 +412,7 @@ impl Zab {
     }
 
     fn on_peer_down(&mut self, peer: NodeId, fx: &mut Fx) -> Outcome {
-        if self.me.sessions.remove(&peer).is_none() {
+        if self.me.sessions.remove(peer).is_none() {
             return Ok(());
         }
         match &mut self.state {
@@ -454,7 +452,7 @@ impl Zab {
 
     /// FOLLOWERINFO or OBSERVERINFO. Which of them does not matter: what its sender is, is for the leader to say.
     fn on_info(&mut self, from: NodeId, info: Info, fx: &mut Fx) -> Outcome {
-        let Some(session) = self.me.sessions.get_mut(&from) else { return Ok(()) };
+        let Some(session) = self.me.sessions.get_mut(from) else { return Ok(()) };
         match &mut self.state {
             // It was quicker to see the quorum for this node than this node itself.
             State::Looking(_) => session.knock = Some(info),
@@ -502,7 +500,7 @@ impl Protocol for Zab {
             snapshot,
             committed: if mutant!("Z09") { last } else { snapshot },
             applied: snapshot,
-            sessions: BTreeMap::new(),
+            sessions: ByNode::new(),
             note: Notification { state: NodeState::Looking, round: 1, vote: None, members: known },
             epoch_seen: hard.accepted_epoch,
             attempts: 0,
@@ -524,21 +522,8 @@ impl Protocol for Zab {
 
     fn step(&mut self, now: Micros, input: Input<Message>, fx: &mut Fx) {
         self.me.now = self.me.now.max(now);
-        if self.me.halted {
-            refuse_all(&input, fx);
-            return;
-        }
-        // R11: a promise must not be behind what was acknowledged under it (ZOOKEEPER-2307).
-        if self.me.hard.accepted_epoch < self.me.hard.current_epoch {
-            let Hard { accepted_epoch, current_epoch, .. } = self.me.hard;
-            self.me.halt(format!("acceptedEpoch {accepted_epoch} is below currentEpoch {current_epoch}"), fx);
-            refuse_all(&input, fx);
-            return;
-        }
-        if mutant!("Z27") && self.me.note.round == 1 && self.me.log.last().epoch > self.me.hard.current_epoch {
-            self.me.halt("the log has entries of a later epoch than currentEpoch".into(), fx);
-            refuse_all(&input, fx);
-            return;
+        if !self.may_go_on(fx) {
+            return refuse_all(&input, fx);
         }
         let (before, is_tick) = (fx.as_slice().len(), matches!(input, Input::Tick));
         if mutant!("Z41")
@@ -548,20 +533,54 @@ impl Protocol for Zab {
         {
             self.me.commit(l.summary.1, fx);
         }
-        if let Err(GiveUp(why)) = self.dispatch(input, fx) {
+        let done = match input {
+            Input::Tick => self.on_tick(fx),
+            // Who votes is in the ensemble's own list, whatever a peer says of itself.
+            Input::PeerUp { peer, .. } => self.on_peer_up(peer, fx),
+            Input::PeerDown { peer } => self.on_peer_down(peer, fx),
+            Input::Message { from, message } => self.on_message(from, message, fx),
+            Input::Propose { batch } => self.on_propose(batch, fx),
+            Input::ReadBarrier { id, trust } => {
+                self.on_read(id, trust, fx);
+                Ok(())
+            }
+            Input::Transfer { id, to } => self.on_transfer(id, to, fx),
+            Input::Change { id, changes } => self.on_change(id, &changes, fx),
+            Input::Durable { upto } => {
+                self.me.on_durable(upto);
+                self.on_disk(fx)
+            }
+            Input::HardSaved => {
+                self.me.saved = self.me.saves.pop_front().unwrap_or(self.me.saved);
+                self.on_disk(fx)
+            }
+            Input::Applied { upto } => {
+                self.me.on_applied(upto);
+                Ok(())
+            }
+            Input::Compacted { snapshot, base } => {
+                self.me.on_compacted(snapshot, base);
+                Ok(())
+            }
+            Input::Fetched { peer, after, entries } => self.on_fetched(peer, after, entries, fx),
+            Input::SnapshotRead { peer, chunk } => self.on_snapshot_read(peer, chunk, fx),
+            Input::SnapshotWritten { snapshot, .. } => {
+                self.on_snapshot_written(snapshot, fx);
+                Ok(())
+            }
+            Input::SnapshotInstalled { snapshot, membership } => {
+                self.on_snapshot_installed(snapshot, membership.map(|m| *m), fx)
+            }
+            Input::SnapshotRefused { .. } => self.on_snapshot_refused(fx),
+        };
+        if let Err(GiveUp(why)) = done {
             self.look(why, fx);
         }
         self.look_at_handover(fx);
         self.me.steps = self.me.steps.wrapping_add(1);
-        let whole = cfg!(debug_assertions) || is_tick || self.me.steps.is_multiple_of(EVERY);
-        let found = if whole { guard(self) } else { guard_marks(&self.me) };
-        // With a seeded bug the node goes on, so that the oracles have to find it.
-        if mutant::active().is_none()
-            && let Err(rule) = found
-        {
-            // What this step wanted may be wrong: none of it leaves the node.
-            fx.truncate(before);
-            self.me.halt(format!("a rule of the protocol does not hold: {rule}"), fx);
+        let look_at_all = cfg!(debug_assertions) || is_tick || self.me.steps.is_multiple_of(EVERY);
+        if look_at_all || !marks_hold(&self.me) {
+            self.look_at_itself(before, fx);
         }
     }
 

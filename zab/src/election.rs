@@ -146,8 +146,7 @@ impl Local {
     /// One that knows of a later change of members is believed without: this node does not know who counts. And if this
     /// node's own log ends in a change that was never committed, those who did without it may be a quorum without it only.
     fn settled_leader(&self) -> Option<(u64, Vote)> {
-        self.sessions.keys().find_map(|leader| {
-            let leader = *leader;
+        self.sessions.ids().find_map(|leader| {
             let n = self.heard(leader).filter(|n| n.state == NodeState::Leading)?;
             let vote = n.vote.filter(|v| v.leader == leader)?;
             let settled = |v: NodeId| {
@@ -248,7 +247,7 @@ impl Zab {
             return self.on_attempt_over(from);
         }
         let mut news = false;
-        if let Some(session) = self.me.sessions.get_mut(&from) {
+        if let Some(session) = self.me.sessions.get_mut(from) {
             news = session.heard.replace(n) != Some(n);
             if n.state == NodeState::Looking {
                 session.knock = None;
@@ -414,7 +413,7 @@ impl Zab {
             self.me.commit(self.me.log.last(), fx);
         }
         fx.trace("zab/election#lead", "Zab1.0 P1.1", || TraceBody::Set { s: vec![("phase", "discovery".into())] });
-        let knocks: Vec<_> = self.me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
+        let knocks: Vec<_> = self.me.sessions.iter_mut().filter_map(|(id, s)| Some((id, s.knock.take()?))).collect();
         let State::Leading(l) = &mut self.state else { return Ok(()) };
         l.advance(&mut self.me, fx);
         for (from, info) in knocks {

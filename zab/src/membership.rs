@@ -47,7 +47,7 @@ use crate::recovery::leader::{Leading, Progress};
 impl Leading {
     /// Whether there is room for one more observer. Learners that are members always have it.
     pub(crate) fn admits_observer(&self, me: &Local, id: NodeId) -> bool {
-        let strangers = self.learners.keys().filter(|id| !me.members.belongs(**id)).count();
+        let strangers = self.learners.ids().filter(|id| !me.members.belongs(*id)).count();
         me.members.belongs(id) || strangers < me.config.observers_max
     }
 
@@ -57,7 +57,7 @@ impl Leading {
         // What was just committed is not applied yet, so it is in memory.
         let runs = me.log.cached(before, me.committed).unwrap_or_default();
         let mut full = false;
-        for (id, l) in &mut self.learners {
+        for (id, l) in self.learners.iter_mut() {
             if l.member != Member::Observer || !l.live() || (mutant!("Z25") && l.progress != Progress::Synced) {
                 continue;
             }
@@ -65,7 +65,7 @@ impl Leading {
                 l.sent = run.last();
                 l.newest_weight = weight(run);
                 l.sent_weight += l.newest_weight;
-                fx.send(*id, Message::Inform { attempt: l.info.attempt, entries: run.clone().into() });
+                fx.send(id, Message::Inform { attempt: l.info.attempt, entries: run.clone().into() });
             }
             full |= l.queue_full(me.config.queue_max_bytes);
         }
@@ -111,7 +111,7 @@ impl Following {
             if from == self.leader {
                 fx.mark("zab/membership#on_info.ring");
             }
-            if let Some(session) = me.sessions.get_mut(&from) {
+            if let Some(session) = me.sessions.get_mut(from) {
                 session.knock = Some(info);
             }
             return Ok(());
@@ -124,7 +124,7 @@ impl Following {
 
     /// This node has become level: those who asked before are fed now.
     pub(crate) fn admit(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
-        let knocks: Vec<_> = me.sessions.iter_mut().filter_map(|(id, s)| Some((*id, s.knock.take()?))).collect();
+        let knocks: Vec<_> = me.sessions.iter_mut().filter_map(|(id, s)| Some((id, s.knock.take()?))).collect();
         for (from, info) in knocks {
             fx.mark("zab/membership#admit");
             self.on_info(me, from, info, fx)?;
@@ -148,7 +148,7 @@ impl Following {
     ) -> Outcome {
         let Some(relay) = &mut self.relay else { return Ok(()) };
         if let Message::Request { attempt, token, plain } = *message {
-            if relay.learners.get(&from).is_some_and(|l| l.info.attempt == attempt) {
+            if relay.learners.get(from).is_some_and(|l| l.info.attempt == attempt) {
                 self.request_for(me, from, (attempt, token, plain), fx);
             }
             return Ok(());

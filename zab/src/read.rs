@@ -169,7 +169,7 @@ impl Leading {
     fn confirm_reads(&mut self, me: &Local, fx: &mut Fx) {
         let round = self.reads.round;
         let echoed = |id| {
-            id == me.id || self.learners.get(&id).is_some_and(|l| l.progress == Progress::Synced && l.echoed >= round)
+            id == me.id || self.learners.get(id).is_some_and(|l| l.progress == Progress::Synced && l.echoed >= round)
         };
         if self.reads.asked.is_empty() || !(me.members.is_quorum(echoed) || mutant!("Z26")) {
             return;
@@ -192,7 +192,7 @@ impl Leading {
 
     /// PING came back.
     pub(crate) fn on_echo(&mut self, me: &Local, from: NodeId, round: u64, fx: &mut Fx) {
-        if let Some(l) = self.learners.get_mut(&from)
+        if let Some(l) = self.learners.get_mut(from)
             && round <= self.ping_round
         {
             l.echoed = l.echoed.max(round);
@@ -212,7 +212,7 @@ impl Leading {
         (token, plain): (u64, bool),
         fx: &mut Fx,
     ) -> Outcome {
-        let Some(l) = self.learners.get(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get(from) else { return Ok(()) };
         if !self.established() || l.progress != Progress::Synced {
             return self.broke(me, from, "REQUEST before UPTODATE", fx);
         }

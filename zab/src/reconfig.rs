@@ -103,7 +103,7 @@ impl Leading {
             if let Change::Voter(id) = change.change
                 && self.established()
                 && me.connected(id)
-                && !self.learners.contains_key(&id)
+                && !self.learners.contains(id)
             {
                 fx.mark("zab/reconfig#summon");
                 fx.send(id, Message::Summon { epoch: self.epoch });
@@ -131,7 +131,7 @@ impl Leading {
         let level = |id: NodeId| {
             // An observer reports what it has received each eighth of this.
             let room = me.config.queue_max_bytes / 2;
-            self.learners.get(&id).is_some_and(|l| l.progress == Progress::Synced && l.unreceived() <= room)
+            self.learners.get(id).is_some_and(|l| l.progress == Progress::Synced && l.unreceived() <= room)
         };
         for voter in made.configuration.voters().ids().iter().filter(|id| !me.members.votes(**id)) {
             if !level(*voter) {
@@ -163,13 +163,13 @@ impl Leading {
     /// Those who become voters are followers from here on: they get what is not committed yet, and then the change.
     fn promote(&mut self, me: &Local, membership: &Membership, fx: &mut Fx) {
         let rises = |id: NodeId, member| member == Member::Observer && membership.configuration.votes(id);
-        for (id, l) in self.learners.iter_mut().filter(|(id, l)| rises(**id, l.member)) {
+        for (id, l) in self.learners.iter_mut().filter(|(id, l)| rises(*id, l.member)) {
             fx.mark("zab/reconfig#promote");
             l.member = Member::Voter;
             l.received_weight = l.sent_weight;
             for run in me.log.cached(l.sent, me.log.last()).unwrap_or_default() {
                 if !mutant!("Z52") {
-                    l.send_proposal(*id, &run, fx);
+                    l.send_proposal(id, &run, fx);
                 }
             }
         }

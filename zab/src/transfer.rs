@@ -109,7 +109,7 @@ impl Leading {
         let Some(to) = to else {
             return self.best_heir(me).map_or_else(|| no("no other voter is level".to_owned()), Ok);
         };
-        match self.learners.get(&to).filter(|_| me.members.may_lead(to)) {
+        match self.learners.get(to).filter(|_| me.members.may_lead(to)) {
             Some(l) if l.progress == Progress::Synced => Ok(to),
             Some(_) => no(format!("{to} is not level")),
             None if to == me.id => no(format!("{to} leads already")),
@@ -120,16 +120,21 @@ impl Leading {
     }
 
     fn best_heir(&self, me: &Local) -> Option<NodeId> {
-        let can = self.learners.iter().filter(|(id, l)| me.members.may_lead(**id) && l.progress == Progress::Synced);
-        can.max_by_key(|(id, l)| (l.acked, Reverse(**id))).map(|(id, _)| *id)
+        let can = self.learners.iter().filter(|(id, l)| me.members.may_lead(*id) && l.progress == Progress::Synced);
+        can.max_by_key(|(id, l)| (l.acked, Reverse(*id))).map(|(id, _)| id)
     }
 
     /// Gives the office up as soon as the heir has everything.
+    #[inline]
     pub(crate) fn tell_heir(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
+        if me.handover.is_some() { self.tell_heir_if_level(me, fx) } else { Ok(()) }
+    }
+
+    fn tell_heir_if_level(&mut self, me: &mut Local, fx: &mut Fx) -> Outcome {
         let Some(Handover { to, .. }) = me.handover.filter(|h| !h.told && self.established()) else { return Ok(()) };
         let last = me.log.last();
         // An ACK of NEWLEADER covers what was sent before it; whoever has acknowledged nothing since has no less.
-        let level = self.learners.get(&to).is_some_and(|l| l.progress == Progress::Synced && l.acked >= last);
+        let level = self.learners.get(to).is_some_and(|l| l.progress == Progress::Synced && l.acked >= last);
         if !(level && me.committed == last || mutant!("Z55")) {
             fx.mark("zab/transfer#tell_heir.not_level");
             return Ok(());
@@ -146,7 +151,7 @@ impl Leading {
         me.designate(to, epoch, zxid);
         for (id, l) in self.learners.iter().filter(|(_, l)| l.member == Member::Voter && l.progress == Progress::Synced)
         {
-            fx.send(*id, Message::HandOver { attempt: l.info.attempt, to, zxid });
+            fx.send(id, Message::HandOver { attempt: l.info.attempt, to, zxid });
         }
     }
 
@@ -167,7 +172,7 @@ impl Following {
         fx.mark("zab/transfer#on_hand_over");
         me.designate(to, self.epoch, zxid);
         // It says so itself, with its next notification; until then nobody must find that it still leads.
-        if let Some(session) = me.sessions.get_mut(&self.leader) {
+        if let Some(session) = me.sessions.get_mut(self.leader) {
             session.heard = None;
         }
         Err(GiveUp("its leader hands over"))
@@ -176,7 +181,14 @@ impl Following {
 
 impl Zab {
     /// Whether somebody who asked for a transfer can be told how it went.
+    #[inline]
     pub(crate) fn look_at_handover(&mut self, fx: &mut Fx) {
+        if self.me.handover.is_some() {
+            self.end_handover(fx);
+        }
+    }
+
+    fn end_handover(&mut self, fx: &mut Fx) {
         let Some(Handover { id, to, epoch, due, told }) = self.me.handover else { return };
         let (led, serves) = (self.me.hard.current_epoch, self.leader());
         let answer = match (told, serves) {

@@ -1,15 +1,14 @@
 //! Three nodes on one thread, in memory, no network, disks that answer at once: the case that every core is given.
 //!
 //! "Batch N" proposes N commands to the leader and then carries everything out until nothing is left to do: every node has
-//! the entries durable, the leader has committed and applied them. What drives our cores is as thin as can be: one queue, no
-//! copies, no maps; [`common::testbed`] does the same with everything a test wants to see, and costs several times what it
+//! the entries durable, the leader has committed and applied them. What drives our cores is as thin as can be: what a core
+//! wants is handed to the next one as it is, without queues, copies or maps; [`common::testbed`] does the same with everything a test wants to see, and costs several times what it
 //! drives.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use common::entries::{Batch, BatchBuilder, Entries};
+use common::entries::{Batch, BatchBuilder};
 use common::log::LogView;
 use common::membership::Membership;
 use common::protocol::{Boot, Effect, Effects, Input, Protocol};
@@ -49,8 +48,10 @@ pub(crate) struct Trio<P: Protocol> {
     cores: Vec<P>,
     leader: usize,
     now: Micros,
-    fx: Effects<P>,
-    work: VecDeque<(usize, Input<P::Message>)>,
+    /// What each of them wants.
+    fx: [Effects<P>; NODES],
+    /// What is being carried out; nothing, in between.
+    spare: Effects<P>,
     builder: BatchBuilder,
     applied: [(LogId, u64); NODES],
 }
@@ -76,8 +77,8 @@ impl<P: Protocol> Trio<P> {
             cores: (0..NODES).map(|n| P::new(boot(n))).collect(),
             leader: 0,
             now: Micros(0),
-            fx: Effects::default(),
-            work: VecDeque::new(),
+            fx: std::array::from_fn(|_| Effects::default()),
+            spare: Effects::default(),
             builder: BatchBuilder::default(),
             applied: [(LogId::ZERO, 0); NODES],
         }
@@ -87,38 +88,43 @@ impl<P: Protocol> Trio<P> {
     fn tick(&mut self) {
         let next = self.cores.iter().filter_map(P::wake_at).min().unwrap_or(self.now);
         self.now = next.max(self.now.after(Micros(1)));
-        (0..NODES).for_each(|n| self.work.push_back((n, Input::Tick)));
+        (0..NODES).for_each(|n| self.step(n, Input::Tick));
         self.run(|_| {});
     }
 
-    /// Carries out everything until nothing is left.
+    fn step(&mut self, node: usize, input: Input<P::Message>) {
+        self.cores[node].step(self.now, input, &mut self.fx[node]);
+    }
+
+    /// Carries out everything until nothing is left. What one core says to another arrives in the order in which it was said.
     fn run(&mut self, mut see: impl FnMut(&P::Message)) {
-        while let Some((node, input)) = self.work.pop_front() {
-            self.cores[node].step(self.now, input, &mut self.fx);
-            for effect in self.fx.drain() {
-                let answer = match effect {
+        let Self { cores, now, fx, spare, applied, .. } = self;
+        while let Some(node) = fx.iter().position(|fx| !fx.as_slice().is_empty()) {
+            std::mem::swap(&mut fx[node], spare);
+            for effect in spare.drain() {
+                match effect {
                     Effect::Send { to, message } => {
                         see(&message);
-                        (to.0 as usize - 1, Input::Message { from: id(node), message })
+                        let to = to.0 as usize - 1;
+                        cores[to].step(*now, Input::Message { from: id(node), message }, &mut fx[to]);
                     }
-                    Effect::Append(run) => (node, Input::Durable { upto: run.last() }),
-                    Effect::SaveHard(_) => (node, Input::HardSaved),
+                    Effect::Append(run) => cores[node].step(*now, Input::Durable { upto: run.last() }, &mut fx[node]),
+                    Effect::SaveHard(_) => cores[node].step(*now, Input::HardSaved, &mut fx[node]),
                     Effect::Commit { upto } => {
-                        apply(&self.cores[node], upto, &mut self.applied[node]);
-                        (node, Input::Applied { upto })
+                        apply(&cores[node], upto, &mut applied[node]);
+                        cores[node].step(*now, Input::Applied { upto }, &mut fx[node]);
                     }
-                    Effect::Accepted { .. } => continue,
+                    Effect::Accepted { .. } => {}
                     _ => panic!("a calm run has no such effect"),
-                };
-                self.work.push_back(answer);
+                }
             }
         }
     }
 }
 
 fn apply<P: Protocol>(core: &P, upto: LogId, (applied, bytes): &mut (LogId, u64)) {
-    let runs = core.log().cached(*applied, upto).expect("what is not applied is in memory");
-    *bytes += runs.iter().flat_map(Entries::lengths).map(u64::from).sum::<u64>();
+    let runs = core.log().runs(*applied, upto).expect("what is not applied is in memory");
+    runs.for_each(|run| *bytes += run.lengths().map(u64::from).sum::<u64>());
     *applied = upto;
 }
 
@@ -136,7 +142,7 @@ impl<P: Protocol<Config: Default>> Group for Trio<P> {
     fn elected() -> Self {
         let mut trio = Self::boot(&P::Config::default());
         for (a, b) in (0..NODES).flat_map(|a| (0..NODES).map(move |b| (a, b))).filter(|(a, b)| a != b) {
-            trio.work.push_back((a, Input::PeerUp { peer: id(b), member: Member::Voter }));
+            trio.step(a, Input::PeerUp { peer: id(b), member: Member::Voter });
         }
         trio.run(|_| {});
         for _ in 0..100_000 {
@@ -156,7 +162,7 @@ impl<P: Protocol<Config: Default>> Group for Trio<P> {
             (0..n).for_each(|_| self.builder.push(payload));
             self.builder.take()
         };
-        self.work.push_back((self.leader, Input::Propose { batch }));
+        self.step(self.leader, Input::Propose { batch });
         self.run(see);
         let core = &self.cores[self.leader];
         assert!(core.committed() == core.log().last(), "it is committed");

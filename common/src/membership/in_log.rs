@@ -30,11 +30,15 @@ impl Members {
     }
 
     /// Takes in the memberships of a run at the log's end. Whether there was one.
+    #[inline]
     pub fn read(&mut self, run: &Entries) -> bool {
+        run.kind() == EntryKind::Membership && self.read_members(run)
+    }
+
+    #[cold]
+    fn read_members(&mut self, run: &Entries) -> bool {
         let before = self.later.len();
-        if run.kind() == EntryKind::Membership {
-            self.later.extend(run.iter().filter_map(|(at, payload)| Some((at, Membership::decode(payload)?))));
-        }
+        self.later.extend(run.iter().filter_map(|(at, payload)| Some((at, Membership::decode(payload)?))));
         self.later.len() > before
     }
 
@@ -44,7 +48,15 @@ impl Members {
     }
 
     /// Everything up to `upto` is committed.
+    #[inline]
     pub fn committed(&mut self, upto: LogId) {
+        // Nearly always.
+        if !self.later.is_empty() {
+            self.settle(upto);
+        }
+    }
+
+    fn settle(&mut self, upto: LogId) {
         let firm = self.later.partition_point(|(at, _)| *at <= upto);
         if let Some(last) = self.later.drain(..firm).next_back() {
             self.firm = last;

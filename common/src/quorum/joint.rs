@@ -211,6 +211,9 @@ impl Configuration {
 
     /// The greatest value which a quorum of each set has reached; nothing, where nobody votes.
     pub fn reached<T: Ord + Copy + Default>(&self, mut reached: impl FnMut(NodeId) -> T) -> T {
+        if !self.is_joint() {
+            return self.voters.reached(reached);
+        }
         self.halves().map(|half| half.reached(&mut reached)).min().unwrap_or_default()
     }
 

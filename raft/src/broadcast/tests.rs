@@ -1,3 +1,4 @@
+use common::codec::Shape;
 use common::protocol::Input;
 
 use super::*;
@@ -95,7 +96,7 @@ fn requests_that_make_no_sense_end_the_session() {
     let gap = "disconnect n2: entries that do not follow prevLogIndex";
     assert_eq!(lab.append(B, 2, id(1, 1), 0, Some(run(2, 3, 1))), [gap]);
     assert_eq!(lab.append(B, 2, id(1, 1), 0, Some(run(3, 2, 1))), [gap], "a term after the leader's");
-    let shape = Payload::Shape { first: id(2, 2), kind: EntryKind::Command, lengths: vec![1] };
+    let shape = Payload::Shape(Box::new(Shape { first: id(2, 2), kind: EntryKind::Command, lengths: vec![1] }));
     let message = Message::AppendEntries { term: 2, prev: id(1, 1), commit: 0, round: 0, entries: Some(shape) };
     assert_eq!(lab.hear(B, message), ["disconnect n2: entries without their bytes"]);
     let far = Message::RequestVote { term: u64::MAX, last: id(1, 1), transfer: false };

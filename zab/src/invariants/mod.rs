@@ -42,8 +42,14 @@ fn rule(name: &'static str, holds: bool) -> Check {
 /// A node looks at itself whole once in so many steps, and with every timer.
 pub(crate) const EVERY: u32 = 32;
 
-/// What costs next to nothing.
-pub(crate) fn guard_marks(me: &Local) -> Check {
+/// The part that costs next to nothing: whether the marks in the log are in order.
+#[inline]
+pub(crate) fn marks_hold(me: &Local) -> bool {
+    let in_log = me.committed <= me.log.last() && me.durable <= me.log.last();
+    me.applied <= me.committed && me.snapshot <= me.committed && (in_log || me.halted || me.installing.is_some())
+}
+
+fn guard_marks(me: &Local) -> Check {
     rule("applied <= committed", me.applied <= me.committed)?;
     rule("a snapshot covers committed entries only", me.snapshot <= me.committed)?;
     rule("what is committed and durable is in the log", {
@@ -167,16 +173,16 @@ fn check_leading(me: &Local, l: &Leading) -> Check {
     if l.established() {
         let reached = me
             .members
-            .reached(|v| if v == me.id { me.durable } else { l.learners.get(&v).map_or(Zxid::ZERO, |x| x.acked) });
+            .reached(|v| if v == me.id { me.durable } else { l.learners.get(v).map_or(Zxid::ZERO, |x| x.acked) });
         rule("all that a quorum has is committed", reached <= me.committed)?;
     }
     let waiting: u64 = l.outstanding.iter().map(|(_, weight)| weight).sum();
     rule("uncommitted bytes are counted", waiting == l.uncommitted)?;
     let unsynced: u64 = l.unsynced.iter().map(|(_, weight)| weight).sum();
     rule("the own disk's queue is counted", unsynced == l.unsynced_bytes)?;
-    for (id, x) in &l.learners {
-        rule("a learner has a session", me.connected(*id))?;
-        rule("who votes has a follower's stream", x.member == Member::Voter || !me.members.votes(*id))?;
+    for (id, x) in l.learners.iter() {
+        rule("a learner has a session", me.connected(id))?;
+        rule("who votes has a follower's stream", x.member == Member::Voter || !me.members.votes(id))?;
         rule("acknowledged <= sent", x.acked <= x.sent)?;
         rule("a queue is counted", x.in_flight.iter().map(|(_, w)| w).sum::<u64>() == x.in_flight_bytes)?;
         rule("C-RES: a queue is bounded", !x.queue_full(me.config.queue_max_bytes))?;

@@ -176,6 +176,7 @@ impl Following {
     }
 
     /// A message of the leader's session.
+    #[inline]
     pub(crate) fn on_message(&mut self, me: &mut Local, message: Message, fx: &mut Fx) -> Outcome {
         if message.attempt() != Some(self.attempt) {
             fx.mark("zab/recovery#on_message.another_attempt");

@@ -1,7 +1,8 @@
 //! The leader's side of discovery and synchronisation.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use common::by_node::ByNode;
 use common::status::SyncReport;
 use common::trace::TraceBody;
 use common::types::{Member, Micros, NodeId};
@@ -134,7 +135,7 @@ pub(crate) struct Leading {
     /// This node's history when it began to lead: (currentEpoch, last zxid). Its log does not change before it is
     /// established, so what followers are compared with and what they are sent is one and the same.
     pub(crate) summary: (u64, Zxid),
-    pub(crate) learners: BTreeMap<NodeId, Learner>,
+    pub(crate) learners: ByNode<Learner>,
     /// When it gives up if nothing moves before it is established.
     deadline: Micros,
     pub(crate) next_ping: Micros,
@@ -160,7 +161,7 @@ impl Leading {
             stage: Stage::Discovery,
             epoch: 0,
             summary: (me.hard.current_epoch, me.log.last()),
-            learners: BTreeMap::new(),
+            learners: ByNode::new(),
             deadline: me.now.after(me.config.init_limit()),
             next_ping: me.now.after(me.config.ping_interval()),
             self_acked: false,
@@ -253,7 +254,7 @@ impl Leading {
 
     fn send_leader_info(&mut self, me: NodeId, to: NodeId, fx: &mut Fx) {
         let (epoch, leader) = (self.epoch, self.relays.unwrap_or(me));
-        if let Some(l) = self.learners.get_mut(&to) {
+        if let Some(l) = self.learners.get_mut(to) {
             l.progress = Progress::Promising;
             let voter = l.member == Member::Voter;
             fx.send(to, Message::LeaderInfo { attempt: l.info.attempt, epoch, voter, leader });
@@ -263,7 +264,7 @@ impl Leading {
     /// Goes on as far as it can. Called whenever a quorum may have formed.
     pub(crate) fn advance(&mut self, me: &mut Local, fx: &mut Fx) {
         let voters = &me.members;
-        let voter = |id: NodeId, rule: fn(&Learner) -> bool| self.learners.get(&id).is_some_and(rule);
+        let voter = |id: NodeId, rule: fn(&Learner) -> bool| self.learners.get(id).is_some_and(rule);
         match self.stage {
             Stage::Discovery => {
                 if !voters.is_quorum(|id| id == me.id || voter(id, |_| true)) {
@@ -299,7 +300,7 @@ impl Leading {
                 me.save(Hard { current_epoch: self.epoch, ..me.hard }, fx);
                 self.self_acked = mutant!("Z33");
                 let ready: Vec<NodeId> =
-                    self.learners.iter().filter(|(_, l)| l.progress == Progress::Promised).map(|(id, _)| *id).collect();
+                    self.learners.iter().filter(|(_, l)| l.progress == Progress::Promised).map(|(id, _)| id).collect();
                 for id in ready {
                     self.begin_sync(me, id, fx);
                 }
@@ -331,14 +332,14 @@ impl Leading {
         }
         me.settle_vote(self.epoch, fx);
         let synced: Vec<NodeId> =
-            self.learners.iter().filter(|(_, l)| l.progress == Progress::Synced).map(|(id, _)| *id).collect();
+            self.learners.iter().filter(|(_, l)| l.progress == Progress::Synced).map(|(id, _)| id).collect();
         for id in synced {
             self.send_up_to_date(me, id, fx);
         }
     }
 
     fn send_up_to_date(&mut self, me: &Local, to: NodeId, fx: &mut Fx) {
-        if let Some(l) = self.learners.get_mut(&to) {
+        if let Some(l) = self.learners.get_mut(to) {
             // The commit point of now, not that of NEWLEADER: commits may have come in between (DSN paper, COMMIT-LD).
             let mut zxid = if mutant!("Z02") { l.sent } else { me.committed.min(l.sent) };
             if mutant!("Z41") {
@@ -353,7 +354,7 @@ impl Leading {
 
     fn begin_promises(&mut self, me: &Local, fx: &mut Fx) {
         self.enter(Stage::EpochAcks, me, fx);
-        let all: Vec<NodeId> = self.learners.keys().copied().collect();
+        let all: Vec<NodeId> = self.learners.ids().collect();
         for id in all {
             self.send_leader_info(me.id, id, fx);
         }
@@ -389,7 +390,7 @@ impl Leading {
 
     /// A message of a learner's attempt.
     pub(crate) fn on_message(&mut self, me: &mut Local, from: NodeId, message: &Message, fx: &mut Fx) -> Outcome {
-        let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(from) else { return Ok(()) };
         if message.attempt() != Some(l.info.attempt) {
             return Ok(());
         }
@@ -418,10 +419,10 @@ impl Leading {
 
     /// Forgets a learner: its attempt is over.
     pub(crate) fn drop_learner(&mut self, me: &mut Local, peer: NodeId) {
-        if self.learners.remove(&peer).is_some() {
+        if self.learners.remove(peer).is_some() {
             self.reads.forget(peer);
         }
-        if let Some(s) = me.sessions.get_mut(&peer) {
+        if let Some(s) = me.sessions.get_mut(peer) {
             s.knock = None;
         }
     }
@@ -434,7 +435,7 @@ impl Leading {
         already_accepted: bool,
         fx: &mut Fx,
     ) -> Outcome {
-        let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(from) else { return Ok(()) };
         if l.progress != Progress::Promising {
             return self.broke(me, from, "ACKEPOCH without LEADERINFO", fx);
         }
@@ -463,7 +464,7 @@ impl Leading {
 
     /// ACK of NEWLEADER.
     pub(crate) fn on_new_leader_ack(&mut self, me: &mut Local, from: NodeId, fx: &mut Fx) -> Outcome {
-        let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(from) else { return Ok(()) };
         l.progress = Progress::Synced;
         l.acked = l.history_end;
         self.progressed(me);
@@ -483,7 +484,7 @@ impl Leading {
     pub(crate) fn check_quorum(&self, me: &Local) -> Outcome {
         let alive = |id| {
             id == me.id
-                || match self.learners.get(&id) {
+                || match self.learners.get(id) {
                     Some(l) if self.stage < Stage::Synchronisation => {
                         !l.ahead
                             && !l.info.mending

@@ -21,7 +21,7 @@ impl Leading {
     /// The sync decision, and the start of what follows from it.
     pub(super) fn begin_sync(&mut self, me: &mut Local, id: NodeId, fx: &mut Fx) {
         let end = self.history_end(me);
-        let Some(l) = self.learners.get_mut(&id) else { return };
+        let Some(l) = self.learners.get_mut(id) else { return };
         let (last, attempt) = (l.info.last_zxid, l.info.attempt);
         let op = decide(&me.log, me.snapshot, end, last, l.member == Member::Voter, me.config.diff_max_entries);
         l.progress = Progress::Syncing;
@@ -75,7 +75,7 @@ impl Leading {
         let end = self.history_end(me);
         let established = self.established();
         loop {
-            let Some(l) = self.learners.get_mut(&id).filter(|l| l.progress == Progress::Syncing) else { return };
+            let Some(l) = self.learners.get_mut(id).filter(|l| l.progress == Progress::Syncing) else { return };
             if l.snap.is_some() {
                 l.pump_snapshot(me, id, fx);
                 return;
@@ -106,7 +106,7 @@ impl Leading {
 
     fn finish_sync(&mut self, me: &mut Local, id: NodeId, fx: &mut Fx) {
         let epoch = self.epoch;
-        let Some(l) = self.learners.get_mut(&id) else { return };
+        let Some(l) = self.learners.get_mut(id) else { return };
         l.progress = Progress::NewLeader;
         l.history_end = l.sent;
         fx.send(id, Message::NewLeader { attempt: l.info.attempt, epoch });
@@ -130,7 +130,7 @@ impl Leading {
     ) -> Outcome {
         let end = self.history_end(me);
         let established = self.established();
-        let Some(l) = self.learners.get_mut(&peer).filter(|l| l.progress == Progress::Syncing) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(peer).filter(|l| l.progress == Progress::Syncing) else { return Ok(()) };
         if after == l.sent && l.snap.is_none() && l.sent < end {
             match entries {
                 // It may be the answer to an earlier attempt; what follows `after` in this log is the same.
@@ -154,7 +154,7 @@ impl Leading {
         chunk: Option<Chunk>,
         fx: &mut Fx,
     ) -> Outcome {
-        let Some(l) = self.learners.get_mut(&peer).filter(|l| l.progress == Progress::Syncing) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(peer).filter(|l| l.progress == Progress::Syncing) else { return Ok(()) };
         let Some(snap) = &mut l.snap else { return Ok(()) };
         let Some(chunk) = chunk else {
             return self.broke(me, peer, "there is no snapshot to send it", fx);
@@ -191,7 +191,7 @@ impl Leading {
 
     /// RECEIVED: room in the window.
     pub(super) fn on_received(&mut self, me: &mut Local, from: NodeId, weight: u64, fx: &mut Fx) -> Outcome {
-        let Some(l) = self.learners.get_mut(&from) else { return Ok(()) };
+        let Some(l) = self.learners.get_mut(from) else { return Ok(()) };
         if l.member == Member::Voter && l.progress == Progress::Synced {
             // What it said as an observer, before it knew that it was promoted.
             return Ok(());
