@@ -44,7 +44,7 @@ pub(crate) trait Group {
     fn settle(&mut self) -> u64;
 }
 
-/// Three of our cores, and what is on its way between them and their disks.
+/// Three of our cores, and what is on its way between them and their disks. Or [more](Self::of).
 pub(crate) struct Trio<P: Protocol> {
     cores: Vec<P>,
     leader: usize,
@@ -52,7 +52,7 @@ pub(crate) struct Trio<P: Protocol> {
     fx: Effects<P>,
     work: VecDeque<(usize, Input<P::Message>)>,
     builder: BatchBuilder,
-    applied: [(LogId, u64); NODES],
+    applied: Vec<(LogId, u64)>,
 }
 
 fn id(node: usize) -> NodeId {
@@ -60,8 +60,8 @@ fn id(node: usize) -> NodeId {
 }
 
 impl<P: Protocol> Trio<P> {
-    fn boot(config: &P::Config) -> Self {
-        let membership = Membership::of_ids((0..NODES).map(id));
+    fn boot(config: &P::Config, voters: usize, observers: usize) -> Self {
+        let (nodes, membership) = (voters + observers, Membership::of_ids((0..voters).map(id)));
         let boot = |node: usize| Boot {
             id: id(node),
             membership: (LogId::ZERO, membership.clone()),
@@ -73,13 +73,13 @@ impl<P: Protocol> Trio<P> {
             log: LogView::new(LogId::ZERO, KEPT),
         };
         Self {
-            cores: (0..NODES).map(|n| P::new(boot(n))).collect(),
+            cores: (0..nodes).map(|n| P::new(boot(n))).collect(),
             leader: 0,
             now: Micros(0),
             fx: Effects::default(),
             work: VecDeque::new(),
             builder: BatchBuilder::default(),
-            applied: [(LogId::ZERO, 0); NODES],
+            applied: vec![(LogId::ZERO, 0); nodes],
         }
     }
 
@@ -87,7 +87,7 @@ impl<P: Protocol> Trio<P> {
     fn tick(&mut self) {
         let next = self.cores.iter().filter_map(P::wake_at).min().unwrap_or(self.now);
         self.now = next.max(self.now.after(Micros(1)));
-        (0..NODES).for_each(|n| self.work.push_back((n, Input::Tick)));
+        (0..self.cores.len()).for_each(|n| self.work.push_back((n, Input::Tick)));
         self.run(|_| {});
     }
 
@@ -123,9 +123,34 @@ fn apply<P: Protocol>(core: &P, upto: LogId, (applied, bytes): &mut (LogId, u64)
 }
 
 /// What all nodes have.
-pub(crate) fn level<T: Copy + PartialEq + Debug>(applied: &[(T, u64); NODES]) -> u64 {
+pub(crate) fn level<T: Copy + PartialEq + Debug>(applied: &[(T, u64)]) -> u64 {
     assert!(applied.iter().all(|a| a == &applied[0]), "all have applied the same: {applied:?}");
     applied[0].1
+}
+
+impl<P: Protocol<Config: Default>> Trio<P> {
+    /// So many voters with a leader, and observers that have everything.
+    pub(crate) fn of(voters: usize, observers: usize) -> Self {
+        let mut group = Self::boot(&P::Config::default(), voters, observers);
+        let member = |n: usize| if n < voters { Member::Voter } else { Member::Observer };
+        let nodes = voters + observers;
+        // Observers have nothing to say to each other.
+        let meet = |a: usize, b: usize| a != b && (a < voters || b < voters);
+        for (a, b) in (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b))).filter(|(a, b)| meet(*a, *b)) {
+            group.work.push_back((a, Input::PeerUp { peer: id(b), member: member(b) }));
+        }
+        group.run(|_| {});
+        for _ in 0..100_000 {
+            if let Some(leader) = (0..voters).find(|n| group.cores[*n].status().role == Role::Leading) {
+                group.leader = leader;
+                // Observers are brought level.
+                (0..10 * observers.min(1)).for_each(|_| group.tick());
+                return group;
+            }
+            group.tick();
+        }
+        panic!("no leader is elected");
+    }
 }
 
 impl<P: Protocol<Config: Default>> Group for Trio<P> {
@@ -134,19 +159,7 @@ impl<P: Protocol<Config: Default>> Group for Trio<P> {
     const NAME: &'static str = P::NAME;
 
     fn elected() -> Self {
-        let mut trio = Self::boot(&P::Config::default());
-        for (a, b) in (0..NODES).flat_map(|a| (0..NODES).map(move |b| (a, b))).filter(|(a, b)| a != b) {
-            trio.work.push_back((a, Input::PeerUp { peer: id(b), member: Member::Voter }));
-        }
-        trio.run(|_| {});
-        for _ in 0..100_000 {
-            if let Some(leader) = (0..NODES).find(|n| trio.cores[*n].status().role == Role::Leading) {
-                trio.leader = leader;
-                return trio;
-            }
-            trio.tick();
-        }
-        panic!("no leader is elected");
+        Self::of(NODES, 0)
     }
 
     fn commit(&mut self, payload: &[u8], n: usize, see: impl FnMut(&P::Message)) {
