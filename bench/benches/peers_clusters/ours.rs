@@ -1,9 +1,12 @@
 //! Three of our replicas, each a task of the runtime; links, logs and state machines are in memory. Everything that is decided
 //! is decided by [`Replica`], [`ApplyWorker`] and [`Switchboard`]; what is here moves values between them, as the shell of
 //! `common::node` does between threads and sockets.
+//!
+//! Clients share a connection, [`Line`]: what they ask while a turn lasts is taken together, and what a turn answers leaves
+//! together, as over a socket.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -17,15 +20,16 @@ use common::state_machine::{Applier, KvStore};
 use common::storage::{LogEvent, LogOp, SnapshotEvent, SnapshotOp};
 use common::transport::{FrameLimits, InProcess, Network as _, PeerEvent, PeerLimits, Switchboard};
 use common::types::{LogId, Member, Micros, NodeId, Role};
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
 use crate::{Client, Cluster, NODES};
 
 /// Its configuration in words.
 pub(crate) const SETTINGS: &str = "raft, zab: this repository, default configurations of protocol and replica, but for elections \
-     after 1 s; a replica is one task; frames between replicas are encoded and decoded; a client sends its request, encoded, \
-     over a channel";
+     after 1 s; a replica is one task; frames between replicas are encoded and decoded; a client sends its request, encoded; \
+     clients share a connection, which is a queue each way";
 
 /// A protocol that does not depose its leader because the machine is busy elsewhere.
 pub(crate) trait Patient: Protocol {
@@ -52,32 +56,76 @@ const EVENTS: usize = 1024;
 /// The one connection that all clients share.
 const CONN: u64 = 1;
 
-/// A client's request on its way.
+/// A client's request on its way, under the client's number: it has one at a time.
 struct Asked {
-    /// The client's number, which is its request's too: it has one at a time.
-    id: u64,
     header: Bytes,
     body: Bytes,
-    answer: oneshot::Sender<()>,
+}
+
+/// The connection of all clients to a node: what was asked and not yet taken.
+#[derive(Default)]
+struct Line {
+    asked: Mutex<Vec<Asked>>,
+    /// Told when the first is there.
+    wake: Notify,
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(&self, asked: Asked) {
+        let mut all = self.lock();
+        all.push(asked);
+        let first = all.len() == 1;
+        drop(all);
+        if first {
+            self.wake.notify_one();
+        }
+    }
 }
 
 /// The cluster; it ends when this is dropped.
 pub(crate) struct Ours {
-    leader: mpsc::UnboundedSender<Asked>,
-    nodes: Vec<tokio::task::JoinHandle<()>>,
+    leader: Arc<Line>,
+    clients: Arc<Answered>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Where clients wait for their answers, by their numbers.
+#[derive(Default)]
+struct Answered(Mutex<Vec<Arc<Notify>>>);
+
+impl Answered {
+    fn of(&self, client: usize) -> Arc<Notify> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() <= client {
+            all.resize_with(client + 1, Arc::default);
+        }
+        Arc::clone(&all[client])
+    }
+
+    /// Tells clients of their answers as these arrive; runs beside them.
+    async fn tell(self: Arc<Self>, mut answers: mpsc::UnboundedReceiver<Vec<u64>>) {
+        while let Some(clients) = answers.recv().await {
+            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.iter().for_each(|client| all[*client as usize].notify_one());
+        }
+    }
 }
 
 /// One client.
 pub(crate) struct OurClient {
-    leader: mpsc::UnboundedSender<Asked>,
-    id: u64,
+    leader: Arc<Line>,
+    answered: Arc<Notify>,
     header: Bytes,
     body: Bytes,
 }
 
 impl Drop for Ours {
     fn drop(&mut self) {
-        self.nodes.iter().for_each(tokio::task::JoinHandle::abort);
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
@@ -86,41 +134,42 @@ impl<P: Patient> Cluster<P> for Ours {
 
     const NAME: &'static str = P::NAME;
 
-    async fn start() -> Self {
+    async fn start(clients: Handle) -> Self {
         let peers = PeerLimits::default();
         let board = Switchboard::new(FrameLimits::PEER, peers.queue, EVENTS);
         let leading = Arc::new(AtomicUsize::new(NODES));
-        let mut askers = Vec::new();
-        let mut nodes = Vec::new();
+        let (answers, answered) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Answered::default());
+        let mut tasks = vec![clients.spawn(Arc::clone(&waiting).tell(answered))];
+        let mut lines = Vec::new();
         for n in 0..NODES {
-            let (asks, asked) = mpsc::unbounded_channel();
-            let node = Node::<P>::new(n, &board, asked, Arc::clone(&leading));
-            nodes.push(tokio::spawn(node.run()));
-            askers.push(asks);
+            let line = Arc::new(Line::default());
+            let node = Node::<P>::new(n, &board, Arc::clone(&line), answers.clone(), Arc::clone(&leading));
+            tasks.push(tokio::spawn(node.run()));
+            lines.push(line);
         }
         loop {
             sleep(Duration::from_millis(10)).await;
-            if let Some(leader) = askers.get(leading.load(Ordering::Relaxed)) {
-                return Self { leader: leader.clone(), nodes };
+            if let Some(leader) = lines.get(leading.load(Ordering::Relaxed)) {
+                return Self { leader: Arc::clone(leader), clients: waiting, tasks };
             }
         }
     }
 
     fn client(&self, number: usize, payload: usize) -> OurClient {
-        let id = number as u64;
         let mut body = BytesMut::from(&*postcard::to_stdvec(&Envelope::Raw).expect("an envelope can be encoded"));
         body.resize(body.len() + payload, 7);
-        let header = postcard::to_stdvec(&Request { id, ask: Ask::Write }).expect("a request can be encoded");
-        OurClient { leader: self.leader.clone(), id, header: header.into(), body: body.freeze() }
+        let request = Request { id: number as u64, ask: Ask::Write };
+        let header = postcard::to_stdvec(&request).expect("a request can be encoded").into();
+        let (leader, answered) = (Arc::clone(&self.leader), self.clients.of(number));
+        OurClient { leader, answered, header, body: body.freeze() }
     }
 }
 
 impl Client for OurClient {
     async fn write(&mut self) {
-        let (answer, answered) = oneshot::channel();
-        let asked = Asked { id: self.id, header: self.header.clone(), body: self.body.clone(), answer };
-        self.leader.send(asked).expect("the leader runs");
-        answered.await.expect("a write is answered");
+        self.leader.ask(Asked { header: self.header.clone(), body: self.body.clone() });
+        self.answered.notified().await;
     }
 }
 
@@ -130,9 +179,10 @@ struct Node<P: Protocol> {
     replica: Replica<P>,
     network: InProcess,
     peers: mpsc::Receiver<PeerEvent>,
-    asked: mpsc::UnboundedReceiver<Asked>,
-    /// By the number of the request.
-    waiting: Vec<Option<oneshot::Sender<()>>>,
+    line: Arc<Line>,
+    /// Taken from the line and not yet given to the replica.
+    asked: Vec<Asked>,
+    answers: mpsc::UnboundedSender<Vec<u64>>,
     log: Log,
     machine: ApplyWorker<KvStore>,
     applied: Vec<ApplyEvent>,
@@ -144,12 +194,13 @@ impl<P: Patient> Node<P> {
     fn new(
         number: usize,
         board: &Switchboard,
-        asked: mpsc::UnboundedReceiver<Asked>,
+        line: Arc<Line>,
+        answers: mpsc::UnboundedSender<Vec<u64>>,
         leading: Arc<AtomicUsize>,
     ) -> Self {
         let id = NodeId(number as u64 + 1);
         let counters = Arc::new(Counters::default());
-        let (network, peers) = board.join(id, Member::Voter, Arc::clone(&counters));
+        let (network, peers) = board.join(id, Member::Voter, &[], Arc::clone(&counters));
         let membership = Membership::of_ids((1..=NODES as u64).map(NodeId));
         let unread = Box::new(|_| Err(std::io::Error::other("nobody needs a snapshot here")));
         let machine = ApplyWorker::new(Applier::new(KvStore::default()), unread, Arc::clone(&counters));
@@ -168,9 +219,8 @@ impl<P: Patient> Node<P> {
             gauges: Box::new(Vec::new),
         });
         replica.input(Micros(0), Input::ClientUp { conn: CONN });
-        let (waiting, applied, log) = (Vec::new(), Vec::new(), Log::default());
-        let began = Instant::now();
-        Self { number, replica, network, peers, asked, waiting, log, machine, applied, began, leading }
+        let (asked, applied, log, began) = (Vec::new(), Vec::new(), Log::default(), Instant::now());
+        Self { number, replica, network, peers, line, asked, answers, log, machine, applied, began, leading }
     }
 
     async fn run(mut self) {
@@ -183,17 +233,14 @@ impl<P: Patient> Node<P> {
             tokio::select! {
                 biased;
                 Some(event) = self.peers.recv() => self.peer(event),
-                Some(asked) = self.asked.recv() => self.client(asked),
+                () = self.line.wake.notified() => {}
                 () = sleep(pause) => {}
             }
             for _ in 0..EVENTS {
                 let Ok(event) = self.peers.try_recv() else { break };
                 self.peer(event);
             }
-            for _ in 0..EVENTS {
-                let Ok(asked) = self.asked.try_recv() else { break };
-                self.client(asked);
-            }
+            self.clients();
         }
     }
 
@@ -214,14 +261,12 @@ impl<P: Patient> Node<P> {
         }
     }
 
-    fn client(&mut self, asked: Asked) {
-        let Asked { id, header, body, answer } = asked;
-        let slot = id as usize;
-        if self.waiting.len() <= slot {
-            self.waiting.resize_with(slot + 1, || None);
+    fn clients(&mut self) {
+        std::mem::swap(&mut self.asked, &mut self.line.lock());
+        let now = self.now();
+        for Asked { header, body } in self.asked.drain(..) {
+            self.replica.input(now, Input::ClientFrame { conn: CONN, header, body });
         }
-        self.waiting[slot] = Some(answer);
-        self.replica.input(self.now(), Input::ClientFrame { conn: CONN, header, body });
     }
 
     /// Ends a turn, carries out what came of it, and what comes of that, until nothing does.
@@ -234,8 +279,9 @@ impl<P: Patient> Node<P> {
             for said in out.peers.drain(..) {
                 said.give_to(&mut self.network);
             }
-            for said in out.clients.drain(..) {
-                answer(&mut self.waiting, &said);
+            if !out.clients.is_empty() {
+                // Clients that are gone have been measured.
+                let _ = self.answers.send(out.clients.drain(..).map(|said| answered(&said)).collect());
             }
             let (log, apply) = (std::mem::take(&mut out.log), std::mem::take(&mut out.apply));
             let snapshot = std::mem::take(&mut out.snapshot);
@@ -268,13 +314,11 @@ impl<P: Patient> Node<P> {
     }
 }
 
-fn answer(waiting: &mut [Option<oneshot::Sender<()>>], said: &ClientOut) {
+/// The client whose write this answers.
+fn answered(said: &ClientOut) -> u64 {
     let ClientOut::Reply { response, .. } = said else { panic!("a calm run has no {said:?}") };
-    assert!(matches!(response.answer, Answer::Written { .. }), "{:?}", response.answer);
-    if let Some(client) = waiting[response.id as usize].take() {
-        // A client that is gone has been measured.
-        let _ = client.send(());
-    }
+    assert!(matches!(response.answer, Answer::Written { .. }), "{:?}: did somebody else take over?", response.answer);
+    response.id
 }
 
 /// A log that is as durable as memory is.

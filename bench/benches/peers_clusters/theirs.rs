@@ -21,6 +21,7 @@ use openraft::storage::{
     EntryResponder, IOFlushed, LogState, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine,
 };
 use openraft::{Config, EntryPayload, OptionalSend, Raft, RaftTypeConfig};
+use tokio::runtime::Handle;
 
 use crate::{Client, Cluster, NODES};
 
@@ -270,7 +271,7 @@ impl Cluster<Types> for Theirs {
 
     const NAME: &'static str = "openraft";
 
-    async fn start() -> Self {
+    async fn start(_: Handle) -> Self {
         let config = Config {
             election_timeout_min: 1000,
             election_timeout_max: 2000,

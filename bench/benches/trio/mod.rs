@@ -2,8 +2,8 @@
 //!
 //! "Batch N" proposes N commands to the leader and then carries everything out until nothing is left to do: every node has
 //! the entries durable, the leader has committed and applied them. What drives our cores is as thin as can be: what a core
-//! wants is handed to the next one as it is, without queues, copies or maps; [`common::testbed`] does the same with everything a test wants to see, and costs several times what it
-//! drives.
+//! wants is handed to the next one as it is, without queues, copies or maps; [`common::testbed`] does the same with everything
+//! a test wants to see, and costs several times what it drives.
 
 use std::fmt::Debug;
 
@@ -43,17 +43,17 @@ pub(crate) trait Group {
     fn settle(&mut self) -> u64;
 }
 
-/// Three of our cores, and what is on its way between them and their disks.
+/// Three of our cores, and what is on its way between them and their disks. Or [more](Self::of).
 pub(crate) struct Trio<P: Protocol> {
     cores: Vec<P>,
     leader: usize,
     now: Micros,
     /// What each of them wants.
-    fx: [Effects<P>; NODES],
+    fx: Vec<Effects<P>>,
     /// What is being carried out; nothing, in between.
     spare: Effects<P>,
     builder: BatchBuilder,
-    applied: [(LogId, u64); NODES],
+    applied: Vec<(LogId, u64)>,
 }
 
 fn id(node: usize) -> NodeId {
@@ -61,8 +61,8 @@ fn id(node: usize) -> NodeId {
 }
 
 impl<P: Protocol> Trio<P> {
-    fn boot(config: &P::Config) -> Self {
-        let membership = Membership::of_ids((0..NODES).map(id));
+    fn boot(config: &P::Config, voters: usize, observers: usize) -> Self {
+        let (nodes, membership) = (voters + observers, Membership::of_ids((0..voters).map(id)));
         let boot = |node: usize| Boot {
             id: id(node),
             membership: (LogId::ZERO, membership.clone()),
@@ -74,13 +74,13 @@ impl<P: Protocol> Trio<P> {
             log: LogView::new(LogId::ZERO, KEPT),
         };
         Self {
-            cores: (0..NODES).map(|n| P::new(boot(n))).collect(),
+            cores: (0..nodes).map(|n| P::new(boot(n))).collect(),
             leader: 0,
             now: Micros(0),
-            fx: std::array::from_fn(|_| Effects::default()),
+            fx: (0..nodes).map(|_| Effects::default()).collect(),
             spare: Effects::default(),
             builder: BatchBuilder::default(),
-            applied: [(LogId::ZERO, 0); NODES],
+            applied: vec![(LogId::ZERO, 0); nodes],
         }
     }
 
@@ -88,7 +88,7 @@ impl<P: Protocol> Trio<P> {
     fn tick(&mut self) {
         let next = self.cores.iter().filter_map(P::wake_at).min().unwrap_or(self.now);
         self.now = next.max(self.now.after(Micros(1)));
-        (0..NODES).for_each(|n| self.step(n, Input::Tick));
+        (0..self.cores.len()).for_each(|n| self.step(n, Input::Tick));
         self.run(|_| {});
     }
 
@@ -129,9 +129,34 @@ fn apply<P: Protocol>(core: &P, upto: LogId, (applied, bytes): &mut (LogId, u64)
 }
 
 /// What all nodes have.
-pub(crate) fn level<T: Copy + PartialEq + Debug>(applied: &[(T, u64); NODES]) -> u64 {
+pub(crate) fn level<T: Copy + PartialEq + Debug>(applied: &[(T, u64)]) -> u64 {
     assert!(applied.iter().all(|a| a == &applied[0]), "all have applied the same: {applied:?}");
     applied[0].1
+}
+
+impl<P: Protocol<Config: Default>> Trio<P> {
+    /// So many voters with a leader, and observers that have everything.
+    pub(crate) fn of(voters: usize, observers: usize) -> Self {
+        let mut group = Self::boot(&P::Config::default(), voters, observers);
+        let member = |n: usize| if n < voters { Member::Voter } else { Member::Observer };
+        let nodes = voters + observers;
+        // Observers have nothing to say to each other.
+        let meet = |a: usize, b: usize| a != b && (a < voters || b < voters);
+        for (a, b) in (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b))).filter(|(a, b)| meet(*a, *b)) {
+            group.step(a, Input::PeerUp { peer: id(b), member: member(b) });
+        }
+        group.run(|_| {});
+        for _ in 0..100_000 {
+            if let Some(leader) = (0..voters).find(|n| group.cores[*n].status().role == Role::Leading) {
+                group.leader = leader;
+                // Observers are brought level.
+                (0..10 * observers.min(1)).for_each(|_| group.tick());
+                return group;
+            }
+            group.tick();
+        }
+        panic!("no leader is elected");
+    }
 }
 
 impl<P: Protocol<Config: Default>> Group for Trio<P> {
@@ -140,19 +165,7 @@ impl<P: Protocol<Config: Default>> Group for Trio<P> {
     const NAME: &'static str = P::NAME;
 
     fn elected() -> Self {
-        let mut trio = Self::boot(&P::Config::default());
-        for (a, b) in (0..NODES).flat_map(|a| (0..NODES).map(move |b| (a, b))).filter(|(a, b)| a != b) {
-            trio.step(a, Input::PeerUp { peer: id(b), member: Member::Voter });
-        }
-        trio.run(|_| {});
-        for _ in 0..100_000 {
-            if let Some(leader) = (0..NODES).find(|n| trio.cores[*n].status().role == Role::Leading) {
-                trio.leader = leader;
-                return trio;
-            }
-            trio.tick();
-        }
-        panic!("no leader is elected");
+        Self::of(NODES, 0)
     }
 
     fn commit(&mut self, payload: &[u8], n: usize, see: impl FnMut(&P::Message)) {

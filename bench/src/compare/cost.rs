@@ -12,8 +12,8 @@ const SHOWN: [(&str, &str, Unit, Better); 9] = [
     (MESSAGES, "messages per entry", Unit::PerEntry, Better::Lower),
     (MESSAGE_BYTES, "bytes between nodes per entry", Unit::BytesPerEntry, Better::Lower),
     ("peer_writes", "socket writes between nodes per entry", Unit::PerEntry, Better::Lower),
-    ("fsyncs", "fsyncs per entry", Unit::PerEntry, Better::Lower),
-    ("log_bytes", "log bytes per entry", Unit::BytesPerEntry, Better::Lower),
+    (FSYNCS, "fsyncs per entry", Unit::PerEntry, Better::Lower),
+    (LOG_BYTES, "log bytes per entry", Unit::BytesPerEntry, Better::Lower),
     (DISK_BYTES, "bytes to disk per entry", Unit::BytesPerEntry, Better::Lower),
     // Of files, and of sockets where a system writes to them so and does not `send`: no figure to compare.
     (WRITE_CALLS, "write calls per entry", Unit::PerEntry, Better::Neither),
@@ -24,6 +24,8 @@ const SHOWN: [(&str, &str, Unit, Better); 9] = [
 /// Counted by nodes of Duet.
 const MESSAGES: &str = "messages_sent";
 const MESSAGE_BYTES: &str = "peer_bytes_sent";
+const FSYNCS: &str = "fsyncs";
+const LOG_BYTES: &str = "log_bytes";
 /// Counted by the kernel for every process: pages that were made dirty, calls of `write` and its like, voluntary context
 /// switches, time on a core.
 const DISK_BYTES: &str = "disk bytes";
@@ -55,6 +57,11 @@ impl Costs {
         ];
         counters.extend(kernel.into_iter().filter_map(|(name, n)| Some((name.to_owned(), n?))));
         self.nodes.insert(id, Node { pid, counters });
+    }
+
+    /// Of how many nodes.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Those of one node.
@@ -102,6 +109,18 @@ impl Spent {
         self.counted.get(MESSAGES).copied().zip(self.counted.get(MESSAGE_BYTES).copied())
     }
 
+    /// Adds what carries over to other machines to a repetition, per committed entry, with the step's name before each figure.
+    pub fn measure_some(&self, rep: &mut Repetition, step: &str, writes: u64) {
+        let mut all = Repetition::default();
+        self.measure(&mut all, writes);
+        let some = [MESSAGES, MESSAGE_BYTES, FSYNCS, LOG_BYTES, CPU_US];
+        for (_, measure, unit, better) in SHOWN.into_iter().filter(|(name, ..)| some.contains(name)) {
+            if let Some(value) = all.get(measure) {
+                rep.measure(&format!("{step}: {measure}"), unit, better, value);
+            }
+        }
+    }
+
     /// Adds the figures per committed entry to a repetition, of which there were as many as `writes` if the nodes do not say.
     /// Adds none if nothing was committed.
     pub fn measure(&self, rep: &mut Repetition, writes: u64) {
@@ -137,6 +156,14 @@ fn ticks_us(pid: u32) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+/// The most memory that a process ever had resident, in bytes.
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib * 1024)
 }
 
 /// How often a thread of the process gave its core up by itself, to wait for something.
@@ -212,6 +239,7 @@ mod tests {
     fn the_kernel_tells_what_a_process_used() {
         let own = std::process::id();
         if cfg!(target_os = "linux") {
+            assert!(peak_memory(own).is_some_and(|bytes| bytes > 0));
             assert!(waits(own).is_some() && io(own, "syscw:").is_some());
             let (all, ticks) = (cpu_us(own).unwrap(), ticks_us(own).unwrap());
             assert!(all >= ticks && own_cpu_us() > 0, "{all} < {ticks}");

@@ -86,16 +86,27 @@ impl Env {
         self.cluster(&[], feed).await
     }
 
+    /// One of so many nodes.
+    pub async fn sized(&mut self, voters: u64, observers: u64, settings: &[String]) -> Result<Live, Problem> {
+        let spec = self.spec_of(settings)?;
+        Live::start(&ClusterSpec { voters, observers, ..spec }).await
+    }
+
     async fn cluster(&mut self, settings: &[String], feed: Feed) -> Result<Live, Problem> {
+        let spec = self.spec_of(settings)?;
+        Live::start(&ClusterSpec { feed, ..spec }).await
+    }
+
+    /// What to start: three voters in a fresh folder.
+    pub fn spec_of(&mut self, settings: &[String]) -> Result<ClusterSpec, Problem> {
         let System::Duet(protocol) = self.system else {
             return Err(Problem::Unclear(format!("{} has no such settings", self.system)));
         };
         let dir = self.fresh_dir();
         // The scenario's own come last and win: it would not show what it is for without them.
         let settings = [self.plan.settings.as_slice(), settings].concat();
-        let spec = ClusterSpec { feed, settings, ..ClusterSpec::new(protocol, dir) };
         self.say("starting");
-        Live::start(&spec).await
+        Ok(ClusterSpec { settings, ..ClusterSpec::new(protocol, dir) })
     }
 
     fn fresh_dir(&mut self) -> PathBuf {

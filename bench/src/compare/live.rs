@@ -45,6 +45,11 @@ impl Live {
         self.cluster.ids()
     }
 
+    /// A node's process; None while it is down.
+    pub fn pid(&self, id: NodeId) -> Option<u32> {
+        self.cluster.pid(id)
+    }
+
     /// Stops a node in its tracks. One at a time.
     pub fn pause(&mut self, id: NodeId) -> Result<(), Problem> {
         self.cluster.pause(id)?;

@@ -82,7 +82,7 @@ impl LoadSpec {
             if fine { Ok(()) } else { Err(format!("{name} = {found}: {low} to {high} are allowed")) }
         };
         allowed("clients", self.clients, 1, 100_000)?;
-        allowed("connections", self.connections, 1, self.clients.min(4096))?;
+        allowed("connections", self.connections, 1, self.clients.min(10_000))?;
         allowed("size", self.value_bytes, super::ledger::MIN_VALUE, 1 << 20)?;
         allowed("keys", self.keys, self.clients, 100_000_000)?;
         match self.rate {

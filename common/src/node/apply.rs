@@ -178,11 +178,12 @@ impl<S: StateMachine> ApplyWorker<S> {
             ApplyOp::Apply { runs, answers: wanted } => {
                 let mut answers = Vec::new();
                 for run in &runs {
-                    self.applier.apply(run, &mut answers);
-                    self.counters.entries_applied.add(run.len() as u64);
-                    if !wanted {
-                        answers.clear();
+                    if wanted {
+                        self.applier.apply(run, &mut answers);
+                    } else {
+                        self.applier.apply_unasked(run);
                     }
+                    self.counters.entries_applied.add(run.len() as u64);
                 }
                 out.push(ApplyEvent::Applied { upto: self.applier.applied(), answers });
             }

@@ -58,13 +58,24 @@ impl<S: StateMachine> Applier<S> {
     /// When the run does not start above what was applied: a committed entry given twice or out of order is a mistake of
     /// the node's, and going on would make it differ from its peers.
     pub fn apply(&mut self, entries: &Entries, answers: &mut Vec<Applied>) {
+        if entries.kind() == EntryKind::Command {
+            answers.reserve(entries.len());
+        }
+        self.apply_each(entries, |applied| answers.push(applied));
+    }
+
+    /// Likewise, where nobody waits for the answers.
+    pub fn apply_unasked(&mut self, entries: &Entries) {
+        self.apply_each(entries, drop);
+    }
+
+    fn apply_each(&mut self, entries: &Entries, mut answered: impl FnMut(Applied)) {
         assert!(entries.first() > self.applied, "{} comes after {}", entries.first(), self.applied);
         match entries.kind() {
             EntryKind::Command => {
-                answers.reserve(entries.len());
                 for (at, payload) in entries.iter() {
                     let (answer, body) = self.apply_one(at, payload);
-                    answers.push(Applied { at, answer, body });
+                    answered(Applied { at, answer, body });
                 }
             }
             EntryKind::Membership => {

@@ -5,6 +5,8 @@ mod catch_up;
 mod failover;
 mod observer;
 mod reads;
+mod scale;
+mod scale_log;
 mod scaling;
 mod writes;
 
@@ -35,6 +37,12 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Scenario>> {
     list.push(Box::new(agreement::Agreement));
     for feed in [Feed::Leader, Feed::Followers] {
         list.push(Box::new(scaling::ReadScaling { feed }));
+    }
+    for scale in scale::Scale::ALL {
+        list.push(Box::new(scale));
+    }
+    for millions in [1, 10, 100] {
+        list.push(Box::new(scale_log::LogScale { millions }));
     }
     list
 }
