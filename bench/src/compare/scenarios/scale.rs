@@ -159,7 +159,7 @@ async fn measure(env: &mut Env, live: &Live, step: &Step, rep: &mut Repetition) 
     }
     let writes = outcome.result.operations;
     if writes == 0 {
-        return Err(Problem::Failed(format!("{name}: no write was answered")));
+        return Err(Problem::Failed(format!("{name}: no write was answered, errors {:?}", outcome.result.errors)));
     }
     let Some(spent) = after.since(&before) else {
         return Err(Problem::Unclear(format!("{name}: a node restarted meanwhile")));
