@@ -29,6 +29,8 @@ const VALUES: [usize; 5] = [16, 256, 4 << 10, 64 << 10, 1 << 20];
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1000, 9900];
 /// Clients where their number is not what grows; each with a connection, so that values of any size find room.
 const CLIENTS: usize = 16;
+/// Where values grow: what they have under way is to be answered before they try another node.
+const FEW: usize = 4;
 
 /// So many nodes on one machine must not depose their leader for being busy, and the largest values need room.
 const SETTINGS: [&str; 6] = [
@@ -60,9 +62,9 @@ impl Scale {
             Self::Observers => {
                 OBSERVERS.map(|observers| Step { observers, ..step(format!("{observers} observers")) }).into()
             }
-            Self::Values => {
-                VALUES.map(|n| Step { value_bytes: n, ..step(format!("{} values", bytes(n as f64))) }).into()
-            }
+            Self::Values => VALUES
+                .map(|n| Step { clients: FEW, value_bytes: n, ..step(format!("{} values", bytes(n as f64))) })
+                .into(),
             Self::Connections => CONNECTIONS.map(|n| Step { clients: n, ..step(format!("{n} connections")) }).into(),
         }
     }
@@ -101,8 +103,9 @@ impl Scenario for Scale {
                 return format!("{what}: what a write costs all three nodes, and the memory of the leader.");
             }
         };
+        let clients = if *self == Self::Values { FEW } else { CLIENTS };
         format!(
-            "{CLIENTS} clients, each with one write under way, {rest}; {what}, each in a cluster of its own. What a write costs all \
+            "{clients} clients, each with one write under way, {rest}; {what}, each in a cluster of its own. What a write costs all \
              nodes together."
         )
     }
