@@ -1,10 +1,15 @@
 //! Reading back what a load wrote.
 
+use bytes::Bytes;
+
 use super::ledger::{Ledger, Loss};
 use super::target::{Connection, Done, Failure, Op, Target};
 
-/// Reads under way at a time.
+/// Reads under way at a time, and bytes that their answers may have: a node closes a connection that leaves too much unread.
 const WINDOW: usize = 256;
+const WINDOW_BYTES: usize = 8 << 20;
+/// Reads under way before it is known how large values are.
+const FIRST: usize = 4;
 
 /// What reading back has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,9 +53,11 @@ async fn read_back<T: Target>(target: &T, ledger: &Ledger, linearizable: bool) -
     let mut under_way: Vec<Option<usize>> = vec![None; WINDOW];
     let mut free: Vec<u32> = (0..WINDOW as u32).collect();
     let mut conn = target.open(0);
-    let mut done = Vec::new();
+    let (mut done, mut window, mut largest) = (Vec::new(), FIRST, 1);
     loop {
-        while let Some(tag) = free.pop() {
+        while WINDOW - free.len() < window
+            && let Some(tag) = free.pop()
+        {
             let Some(key) = keys.next().filter(|_| verified.unread.is_none()) else {
                 free.push(tag);
                 break;
@@ -67,11 +74,14 @@ async fn read_back<T: Target>(target: &T, ledger: &Ledger, linearizable: bool) -
             free.push(tag);
             match end {
                 Ok(content) => {
+                    let bytes = content.as_ref().map_or(0, Bytes::len);
+                    largest = largest.max(bytes);
                     verified.keys += u64::from(ledger.is_acknowledged(key));
                     verified.losses.extend(ledger.check(key, content.as_deref()).err());
                 }
                 Err(why) => verified.unread = verified.unread.or(Some((key, why))),
             }
         }
+        window = (WINDOW_BYTES / largest).clamp(1, WINDOW);
     }
 }
